@@ -1,0 +1,109 @@
+/** A kind that the API server serves. */
+export interface ResourceType {
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  /** Lower-case plural in URLs. */
+  readonly resource: string;
+  readonly namespaced: boolean;
+  readonly verbs: ReadonlySet<string>;
+}
+
+/** A live object as JSON; only what the engine reads is typed. */
+export interface LiveObject {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly uid: string;
+    readonly resourceVersion: string;
+    readonly generation?: number;
+    readonly creationTimestamp?: string;
+    readonly deletionTimestamp?: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
+    readonly finalizers?: readonly string[];
+    readonly ownerReferences?: readonly {
+      readonly uid: string;
+      readonly kind: string;
+      readonly name: string;
+      readonly apiVersion: string;
+    }[];
+    readonly managedFields?: readonly ManagedFieldsEntry[];
+  };
+  readonly [field: string]: unknown;
+}
+
+export interface ManagedFieldsEntry {
+  readonly manager?: string;
+  readonly operation?: 'Apply' | 'Update';
+  readonly apiVersion?: string;
+  /** RFC 3339 */
+  readonly time?: string;
+  readonly fieldsV1?: FieldsV1;
+  readonly subresource?: string;
+}
+
+/** Set of field paths, https://kubernetes.io/docs/reference/using-api/server-side-apply/ */
+export interface FieldsV1 {
+  readonly [key: string]: FieldsV1;
+}
+
+export interface ObjectRef {
+  readonly type: ResourceType;
+  /** Empty for cluster-scoped types. */
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export interface ApplyOptions {
+  readonly fieldManager: string;
+  readonly force: boolean;
+}
+
+export interface DeleteOptions {
+  readonly uid: string;
+  readonly resourceVersion: string;
+  readonly propagationPolicy: 'Foreground' | 'Background' | 'Orphan';
+}
+
+export type WatchEvent =
+  | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: LiveObject }
+  /** Everything that existed when the watch (re)started has been delivered; what was not among it is gone. */
+  | { readonly type: 'SYNCED'; readonly keys: ReadonlySet<string> };
+
+/**
+ * The engine's view of a cluster. Every failed request rejects with a `KubeError`
+ * (see kube-error.ts); aborts reject with the signal's reason.
+ */
+export interface Cluster {
+  /** The served type, in the version given or else in the preferred one. Reads the cache that `discover` fills. */
+  resourceType(group: string, kind: string, version?: string): ResourceType | undefined;
+  /** Reads what is served (two requests); kinds of a group whose server does not answer stay known. */
+  discover(signal: AbortSignal): Promise<void>;
+  /** Server-side apply. `body` is JSON in UTF-8. */
+  apply(
+    ref: ObjectRef,
+    body: string,
+    options: ApplyOptions,
+    signal: AbortSignal,
+  ): Promise<{ readonly object: LiveObject; readonly created: boolean }>;
+  jsonPatch(ref: ObjectRef, patch: readonly unknown[], fieldManager: string, signal: AbortSignal): Promise<LiveObject>;
+  get(ref: ObjectRef, signal: AbortSignal): Promise<LiveObject>;
+  list(
+    type: ResourceType,
+    options: { readonly namespace?: string; readonly labelSelector?: string },
+    signal: AbortSignal,
+  ): Promise<readonly LiveObject[]>;
+  delete(ref: ObjectRef, options: DeleteOptions, signal: AbortSignal): Promise<void>;
+  /**
+   * Lists, then follows, all objects of a type that carry the label; survives expiry, lost connections and API server
+   * restarts by itself. Ends only when `signal` fires, or with a KubeError 404/405 when the type is gone.
+   */
+  watch(
+    type: ResourceType,
+    options: { readonly labelSelector?: string; readonly fieldSelector?: string },
+    signal: AbortSignal,
+  ): AsyncIterable<WatchEvent>;
+}

@@ -1,0 +1,44 @@
+import type { Bundle } from '../../lib/bundle.ts';
+import type { ProjectInfo } from '../registry/registry.ts';
+
+/** What makes a unit's content: two agents that ask for the same share one poll, one fetch and one rendering. */
+export interface UnitRequest {
+  readonly project: ProjectInfo;
+  /** `refs/heads/main`, `refs/tags/v1` or a commit id; undefined is the default branch. */
+  readonly ref: string | undefined;
+  /** Globs of the manifest files, relative to the repository's root. */
+  readonly globs: readonly string[];
+}
+
+/** Something wrong with manifests or their repository, for the sync status and the log. */
+export interface SourceProblem {
+  readonly severity: 'warning' | 'error';
+  /** Constant in CamelCase: `InvalidYaml`, `MissingKind`, `FileTooLarge`, `GlobMatchesNothing`, `RefNotFound`, … */
+  readonly reason: string;
+  /** Says what is wrong and what to do. */
+  readonly message: string;
+  readonly file?: string;
+  /** From 1. */
+  readonly line?: number;
+  /** `Deployment default/app`, where it is known. */
+  readonly object?: string;
+}
+
+/** The state of a unit's source. */
+export interface UnitSnapshot {
+  /** The ref in full, once it was resolved. */
+  readonly ref: string | undefined;
+  /** Newest commit of the ref; undefined as long as none was found. */
+  readonly commitId: string | undefined;
+  /** When kas learned of that commit. */
+  readonly detectedAt: Date;
+  /** What is wrong at `commitId` (or with the repository itself). With an error among them `bundle` is older or absent. */
+  readonly problems: readonly SourceProblem[];
+  /** The newest good rendering and its commit. Never an empty set because something failed. */
+  readonly rendered: { readonly commitId: string; readonly bundle: Bundle } | undefined;
+}
+
+export interface UnitSource {
+  /** The present state, then one snapshot for each change; a slow reader sees the newest only. Ends when `signal` fires. */
+  watch(request: UnitRequest, signal: AbortSignal): AsyncIterable<UnitSnapshot>;
+}

@@ -1,0 +1,147 @@
+import type {
+  handleBidiStreamingCall,
+  handleServerStreamingCall,
+  handleUnaryCall,
+  Metadata,
+  ServerDuplexStream,
+  ServerWritableStream,
+} from '@grpc/grpc-js';
+import { isAbort, UnavailableError, UserError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { toStatus } from './status.ts';
+
+/** What a handler knows of its call. */
+export interface CallContext {
+  readonly metadata: Metadata;
+  readonly peer: string;
+  /** Fires when the caller went away, its deadline passed or the server stops. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Adapts plain async functions and generators to grpc-js: back-pressure both ways, one signal for every way a call
+ * can end, and failures turned into status codes in one place. Faults (neither user error nor unavailability) are logged here.
+ */
+export class Handlers {
+  readonly #log: Logger;
+  readonly #stopping: AbortSignal;
+
+  /** `stopping` fires when the server is about to stop; it reaches every running call. */
+  constructor(log: Logger, stopping: AbortSignal) {
+    this.#log = log;
+    this.#stopping = stopping;
+  }
+
+  unary<Request, Response>(
+    handler: (request: Request, context: CallContext) => Promise<Response>,
+  ): handleUnaryCall<Request, Response> {
+    return (call, callback) => {
+      const { context, release } = this.#context(call);
+      handler(call.request, context)
+        .then(
+          (response) => callback(null, response),
+          (error: unknown) => callback(this.#status(error, call.getPath(), context.signal)),
+        )
+        .finally(release);
+    };
+  }
+
+  serverStreaming<Request, Response>(
+    handler: (request: Request, context: CallContext) => AsyncIterable<Response>,
+  ): handleServerStreamingCall<Request, Response> {
+    return (call) => {
+      const { context, release } = this.#context(call);
+      void this.#pump(handler(call.request, context), call, context).finally(release);
+    };
+  }
+
+  bidi<Request, Response>(
+    handler: (requests: AsyncIterable<Request>, context: CallContext) => AsyncIterable<Response>,
+  ): handleBidiStreamingCall<Request, Response> {
+    return (call) => {
+      const { context, release } = this.#context(call);
+      void this.#pump(handler(readable(call, context.signal), context), call, context).finally(release);
+    };
+  }
+
+  /** Writes what the handler yields, waiting whenever the transport is full, then ends the call with its status. */
+  async #pump<Request, Response>(
+    responses: AsyncIterable<Response>,
+    call: ServerWritableStream<Request, Response> | ServerDuplexStream<Request, Response>,
+    context: CallContext,
+  ): Promise<void> {
+    try {
+      for await (const response of responses) {
+        if (context.signal.aborted) break;
+        if (!call.write(response)) await drained(call, context.signal);
+      }
+      call.end();
+    } catch (error) {
+      call.emit('error', this.#status(error, call.getPath(), context.signal));
+    }
+  }
+
+  #status(error: unknown, method: string, signal: AbortSignal): ReturnType<typeof toStatus> {
+    const expected = error instanceof UserError || error instanceof UnavailableError || isAbort(error, signal);
+    if (!expected) this.#log.error('gRPC handler failed', { method, err: error });
+    return toStatus(error, isAbort(error, signal) ? signal : undefined);
+  }
+
+  #context(call: Cancellable): { context: CallContext; release: () => void } {
+    const controller = new AbortController();
+    const onCancelled = (): void => controller.abort(new DOMException('The caller went away', 'AbortError'));
+    const onStopping = (): void => controller.abort(this.#stopping.reason);
+    call.on('cancelled', onCancelled);
+    if (this.#stopping.aborted) onStopping();
+    else this.#stopping.addEventListener('abort', onStopping, { once: true });
+    return {
+      context: { metadata: call.metadata, peer: call.getPeer(), signal: controller.signal },
+      release: () => this.#stopping.removeEventListener('abort', onStopping),
+    };
+  }
+}
+
+interface Cancellable {
+  readonly metadata: Metadata;
+  getPeer(): string;
+  on(event: 'cancelled', listener: () => void): unknown;
+}
+
+/** The requests of a call; ends quietly when the caller half-closes, throws the signal's reason when the call ends otherwise. */
+async function* readable<Request>(call: AsyncIterable<Request>, signal: AbortSignal): AsyncGenerator<Request, void, void> {
+  const iterator = call[Symbol.asyncIterator]();
+  const { promise: cut, reject } = Promise.withResolvers<never>();
+  cut.catch(() => undefined);
+  const onAbort = (): void => reject(signal.reason);
+  if (signal.aborted) onAbort();
+  else signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    while (true) {
+      const next = await Promise.race([iterator.next(), cut]);
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+interface Drainable {
+  once(event: 'drain', listener: () => void): unknown;
+  off(event: 'drain', listener: () => void): unknown;
+}
+
+/** Resolves when the stream takes more; rejects with the signal's reason. */
+export async function drained(stream: Drainable, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const onAbort = (): void => reject(signal.reason);
+  stream.once('drain', resolve);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    await promise;
+  } finally {
+    stream.off('drain', resolve);
+    signal.removeEventListener('abort', onAbort);
+  }
+}

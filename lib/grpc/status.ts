@@ -1,0 +1,56 @@
+import { Metadata, type ServiceError, type StatusObject, status } from '@grpc/grpc-js';
+import { UnavailableError, UserError, type UserErrorKind } from '../errors.ts';
+
+const CODE_OF_KIND: Readonly<Record<UserErrorKind, status>> = {
+  invalid: status.INVALID_ARGUMENT,
+  not_found: status.NOT_FOUND,
+  unauthenticated: status.UNAUTHENTICATED,
+  forbidden: status.PERMISSION_DENIED,
+  precondition: status.FAILED_PRECONDITION,
+  exhausted: status.RESOURCE_EXHAUSTED,
+  unimplemented: status.UNIMPLEMENTED,
+};
+
+const KIND_OF_CODE = new Map<status, UserErrorKind>(
+  Object.entries(CODE_OF_KIND).map(([kind, code]) => [code, kind as UserErrorKind]),
+);
+
+/**
+ * What a caller over gRPC gets to see of a failure. Causes never cross the wire; bugs say no more than that they are.
+ */
+export function toStatus(thrown: unknown, signal?: AbortSignal): Partial<StatusObject> {
+  if (signal?.aborted === true) return { code: status.UNAVAILABLE, details: 'unavailable' };
+  if (thrown instanceof UserError)
+    return { code: CODE_OF_KIND[thrown.kind], details: thrown.message, metadata: reasonMetadata(thrown) };
+  if (thrown instanceof UnavailableError) return { code: status.UNAVAILABLE, details: thrown.message };
+  return { code: status.INTERNAL, details: 'internal error' };
+}
+
+/** What a failed call means to us: the caller's error, the server's absence, or a fault (returned as it is). */
+export function fromStatus(error: ServiceError): Error {
+  const kind = KIND_OF_CODE.get(error.code);
+  if (kind !== undefined) {
+    const reason = error.metadata?.get(REASON_KEY)[0];
+    return new UserError(error.details, { kind, cause: error, ...(typeof reason === 'string' ? { reason } : {}) });
+  }
+  if (TRANSIENT.has(error.code)) return new UnavailableError(error.details || error.message, { cause: error });
+  return error;
+}
+
+const REASON_KEY = 'kas-reason';
+
+// DEADLINE_EXCEEDED and CANCELLED come from connections that died; UNKNOWN and INTERNAL from a peer's RST_STREAM.
+const TRANSIENT: ReadonlySet<status> = new Set([
+  status.UNAVAILABLE,
+  status.DEADLINE_EXCEEDED,
+  status.CANCELLED,
+  status.ABORTED,
+  status.UNKNOWN,
+  status.INTERNAL,
+]);
+
+function reasonMetadata(error: UserError): Metadata {
+  const metadata = new Metadata();
+  metadata.set(REASON_KEY, error.reason);
+  return metadata;
+}
