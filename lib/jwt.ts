@@ -1,0 +1,70 @@
+import { jwtVerify, SignJWT } from 'jose';
+import { UserError } from './errors.ts';
+
+/** Audience of tokens for kas' API, as GitLab's Rails application sets it. */
+export const KAS_AUDIENCE = 'gitlab-kas';
+
+const NOT_BEFORE_SKEW_S = 5;
+const LIFETIME_S = 60;
+const LEEWAY_S = 5;
+const SECRET_BYTES = 32;
+
+export interface SignJwtOptions {
+  /** Who signs: `gitlab`, `kas-gitserver`, … */
+  readonly issuer: string;
+  readonly audience?: string;
+  readonly now?: Date;
+}
+
+export interface VerifyJwtOptions {
+  readonly audience?: string;
+  readonly now?: Date;
+}
+
+export interface VerifiedJwt {
+  readonly issuer: string;
+}
+
+/**
+ * A token of the kind GitLab sends to kas: HS256, `aud`, `iss`, `iat`, `nbf` five seconds back, `exp` a minute ahead.
+ * Source: gitlab-org/gitlab, lib/gitlab/kas/client.rb; gitlab-org/gitlab-agent, internal/tool/grpctool/jwt.go.
+ */
+export async function signJwt(secret: Uint8Array, options: SignJwtOptions): Promise<string> {
+  const nowS = Math.floor((options.now ?? new Date()).getTime() / 1000);
+  return await new SignJWT({})
+    .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
+    .setIssuer(options.issuer)
+    .setAudience(options.audience ?? KAS_AUDIENCE)
+    .setIssuedAt(nowS)
+    .setNotBefore(nowS - NOT_BEFORE_SKEW_S)
+    .setExpirationTime(nowS + LIFETIME_S)
+    .sign(secret);
+}
+
+/**
+ * Checks a token: HS256 and nothing else, the audience among `aud`, an expiry, and every time claim with five seconds
+ * of leeway. Rejects with UserError `unauthenticated`, whose message never says what was wrong (the cause does).
+ */
+export async function verifyJwt(token: string, secret: Uint8Array, options: VerifyJwtOptions = {}): Promise<VerifiedJwt> {
+  try {
+    const { payload } = await jwtVerify(token, secret, {
+      algorithms: ['HS256'],
+      audience: options.audience ?? KAS_AUDIENCE,
+      clockTolerance: LEEWAY_S,
+      requiredClaims: ['exp'],
+      ...(options.now === undefined ? {} : { currentDate: options.now }),
+    });
+    return { issuer: payload.iss ?? '' };
+  } catch (error) {
+    throw new UserError('JWT validation failed', { kind: 'unauthenticated', reason: 'InvalidJwt', cause: error });
+  }
+}
+
+/** The content of a secret file: base64 of 32 bytes, white space around it allowed. Throws UserError, never with the content. */
+export function decodeJwtSecret(text: string, file: string): Uint8Array {
+  const trimmed = text.trim();
+  const secret = Buffer.from(trimmed, 'base64');
+  if (secret.length !== SECRET_BYTES || !/^[A-Za-z0-9+/]+=?$/.test(trimmed))
+    throw new UserError(`${file}: must hold ${SECRET_BYTES} bytes in base64`);
+  return new Uint8Array(secret);
+}
