@@ -1,0 +1,87 @@
+import { parseArgs } from 'node:util';
+import { UserError } from '../../lib/errors.ts';
+import type { LogLevel } from '../../lib/log.ts';
+
+/** What agentk is told at its start. Everything else comes from Git, through kas. */
+export interface AgentkFlags {
+  readonly kasAddress: string;
+  readonly tokenFile: string;
+  readonly caCertFile: string | undefined;
+  readonly kubeconfig: string | undefined;
+  readonly context: string | undefined;
+  /** Namespace of agentk's own objects: the inventories. */
+  readonly namespace: string;
+  readonly podName: string;
+  readonly logLevel: LogLevel;
+}
+
+export const USAGE = `agentk keeps a Kubernetes cluster as Git wants it.
+
+  agentk --kas-address grpc://HOST:PORT --token-file FILE [options]
+
+  --kas-address URL     grpc://host:port, or grpcs://host:port for TLS (required)
+  --token-file FILE     holds the agent's token; read again at every connect (required)
+  --ca-cert-file FILE   authorities to trust for kas, PEM, instead of the system's
+  --kubeconfig FILE     default: in the cluster its service account, else $KUBECONFIG, else ~/.kube/config
+  --context NAME        context of the kubeconfig; default: its current one
+  --namespace NAME      where agentk keeps its inventories; default: $POD_NAMESPACE, else gitops-agent
+  --log-level LEVEL     debug, info, warn or error, until the configuration in Git says otherwise; default: info
+  --version             print the version
+  --help                print this text
+`;
+
+const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
+
+/** Throws a UserError that names the flag and the remedy. `help` and `version` are answered by the caller. */
+export function parseFlags(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): AgentkFlags | 'help' | 'version' {
+  const values = parse(args);
+  if (values.help === true) return 'help';
+  if (values.version === true) return 'version';
+  const logLevel = LEVELS.find((level) => level === (values['log-level'] ?? 'info'));
+  if (logLevel === undefined) throw invalid(`--log-level is one of ${LEVELS.join(', ')}, not "${values['log-level']}"`);
+  return {
+    kasAddress: required(values['kas-address'], '--kas-address'),
+    tokenFile: required(values['token-file'], '--token-file'),
+    caCertFile: values['ca-cert-file'],
+    kubeconfig: values.kubeconfig,
+    context: values.context,
+    namespace: values.namespace ?? env['POD_NAMESPACE'] ?? 'gitops-agent',
+    podName: env['POD_NAME'] ?? '',
+    logLevel,
+  };
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      strict: true,
+      allowPositionals: false,
+      options: {
+        'kas-address': { type: 'string' },
+        'token-file': { type: 'string' },
+        'ca-cert-file': { type: 'string' },
+        kubeconfig: { type: 'string' },
+        context: { type: 'string' },
+        namespace: { type: 'string' },
+        'log-level': { type: 'string' },
+        version: { type: 'boolean' },
+        help: { type: 'boolean' },
+      },
+    }).values;
+  } catch (error) {
+    throw invalid((error as Error).message);
+  }
+}
+
+function required(value: string | undefined, flag: string): string {
+  if (value === undefined || value === '') throw invalid(`${flag} is missing`);
+  return value;
+}
+
+function invalid(message: string): UserError {
+  return new UserError(`${message}; see agentk --help`, { reason: 'InvalidFlags' });
+}

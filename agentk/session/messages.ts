@@ -1,0 +1,170 @@
+/** Between the protocol's messages (proto/src/kas/agent/v1) and the engine's types. Generated types stop here. */
+
+import type { LogLevel as Level } from '../../lib/log.ts';
+import type { Duration } from '../../proto/gen/google/protobuf/duration.ts';
+import {
+  Action,
+  type ClusterEvent as ClusterEventMessage,
+  type Drift as DriftMessage,
+  DriftOutcome,
+  Health,
+  type ObjectResult as ObjectResultMessage,
+  Phase,
+} from '../../proto/gen/kas/agent/v1/objects.ts';
+import {
+  type Configuration as ConfigurationMessage,
+  type ConnectRequest,
+  DriftPolicy,
+  type HeldUnit,
+  LogLevel,
+  type ObjectReport,
+  type SyncReport,
+} from '../../proto/gen/kas/agent/v1/session.ts';
+import type * as gitops from '../gitops/unit.ts';
+
+const DEFAULT_RECONCILE_TIMEOUT_MS = 3_600_000;
+
+const DRIFT_POLICIES: Readonly<Record<number, gitops.DriftPolicy>> = {
+  [DriftPolicy.DRIFT_POLICY_REPORT]: 'report',
+  [DriftPolicy.DRIFT_POLICY_OFF]: 'off',
+};
+
+const LOG_LEVELS: Readonly<Record<number, Level>> = {
+  [LogLevel.LOG_LEVEL_DEBUG]: 'debug',
+  [LogLevel.LOG_LEVEL_WARN]: 'warn',
+  [LogLevel.LOG_LEVEL_ERROR]: 'error',
+};
+
+/** Values this agent does not know yet (a newer kas) fall back to the default of the field. */
+export function toConfiguration(message: ConfigurationMessage): gitops.Configuration & { readonly logLevel: Level } {
+  return {
+    commitId: message.commitId,
+    logLevel: LOG_LEVELS[message.logLevel] ?? 'info',
+    units: message.units.map((unit) => ({
+      name: unit.name,
+      project: unit.project,
+      defaultNamespace: unit.defaultNamespace === '' ? 'default' : unit.defaultNamespace,
+      prune: unit.prune,
+      driftPolicy: DRIFT_POLICIES[unit.driftPolicy] ?? 'correct',
+      reconcileTimeoutMs: toMs(unit.reconcileTimeout) ?? DEFAULT_RECONCILE_TIMEOUT_MS,
+    })),
+  };
+}
+
+export function fromHeld(bundle: gitops.UnitBundle): HeldUnit {
+  return { name: bundle.unit, digest: Buffer.from(bundle.bundle.digest, 'hex'), commitId: bundle.commitId };
+}
+
+const PHASES: Readonly<Record<gitops.Phase, Phase>> = {
+  progressing: Phase.PHASE_PROGRESSING,
+  synced: Phase.PHASE_SYNCED,
+  degraded: Phase.PHASE_DEGRADED,
+  failed: Phase.PHASE_FAILED,
+};
+
+const ACTIONS: Readonly<Record<gitops.Action, Action>> = {
+  created: Action.ACTION_CREATED,
+  configured: Action.ACTION_CONFIGURED,
+  unchanged: Action.ACTION_UNCHANGED,
+  pruned: Action.ACTION_PRUNED,
+  failed: Action.ACTION_FAILED,
+  waiting: Action.ACTION_WAITING,
+  skipped: Action.ACTION_SKIPPED,
+};
+
+const HEALTHS: Readonly<Record<gitops.Health, Health>> = {
+  current: Health.HEALTH_CURRENT,
+  in_progress: Health.HEALTH_IN_PROGRESS,
+  failed: Health.HEALTH_FAILED,
+  terminating: Health.HEALTH_TERMINATING,
+  not_found: Health.HEALTH_NOT_FOUND,
+};
+
+const OUTCOMES: Readonly<Record<gitops.Drift['outcome'], DriftOutcome>> = {
+  corrected: DriftOutcome.DRIFT_OUTCOME_CORRECTED,
+  reported: DriftOutcome.DRIFT_OUTCOME_REPORTED,
+  failed: DriftOutcome.DRIFT_OUTCOME_FAILED,
+};
+
+/** Objects in one message: with texts cut as below it stays far below the protocol's 1 MiB. */
+const OBJECTS_PER_MESSAGE = 200;
+const MAX_TEXT_LENGTH = 2_000;
+
+/** The whole state of a unit, in as many messages as its objects need. */
+export function* syncReports(state: gitops.SyncState): Generator<ConnectRequest, void, void> {
+  const head = {
+    unit: state.unit,
+    commitId: state.commitId,
+    bundleDigest: Buffer.from(state.bundleDigest, 'hex'),
+    phase: PHASES[state.phase],
+    reason: state.reason,
+    message: cut(state.message),
+    startedAt: state.startedAt,
+    finishedAt: state.finishedAt,
+  } satisfies Omit<SyncReport, 'objects' | 'last'>;
+  for (let at = 0; at === 0 || at < state.objects.length; at += OBJECTS_PER_MESSAGE) {
+    const objects = state.objects.slice(at, at + OBJECTS_PER_MESSAGE).map(fromObjectResult);
+    const last = at + OBJECTS_PER_MESSAGE >= state.objects.length;
+    yield { message: { $case: 'syncReport', value: { ...head, objects, last } } };
+  }
+}
+
+/** What changed in a unit since its last report. */
+export function* objectReports(
+  state: gitops.SyncState,
+  changed: readonly gitops.ObjectResult[],
+): Generator<ConnectRequest, void, void> {
+  for (let at = 0; at === 0 || at < changed.length; at += OBJECTS_PER_MESSAGE) {
+    const value: ObjectReport = {
+      unit: state.unit,
+      objects: changed.slice(at, at + OBJECTS_PER_MESSAGE).map(fromObjectResult),
+      phase: PHASES[state.phase],
+      reason: state.reason,
+      message: cut(state.message),
+    };
+    yield { message: { $case: 'objectReport', value } };
+  }
+}
+
+export function fromDrift(drift: gitops.Drift): ConnectRequest {
+  const value: DriftMessage = {
+    unit: drift.unit,
+    project: drift.project,
+    commitId: drift.commitId,
+    id: drift.id,
+    fields: drift.fields.map((field) => ({ path: field.path, desired: field.desired ?? '', live: field.live ?? '' })),
+    manager: drift.manager,
+    changedAt: drift.changedAt,
+    detectedAt: drift.detectedAt,
+    outcome: OUTCOMES[drift.outcome],
+    resolvedAt: drift.resolvedAt,
+    message: cut(drift.message),
+    deleted: drift.deleted,
+  };
+  return { message: { $case: 'drift', value } };
+}
+
+export function fromClusterEvent(event: gitops.ClusterEvent): ConnectRequest {
+  const value: ClusterEventMessage = { ...event, message: cut(event.message) };
+  return { message: { $case: 'clusterEvent', value } };
+}
+
+function fromObjectResult(result: gitops.ObjectResult): ObjectResultMessage {
+  return {
+    id: result.id,
+    action: ACTIONS[result.action],
+    reason: result.reason,
+    message: cut(result.message),
+    source: result.source,
+    health: result.health === undefined ? Health.HEALTH_UNSPECIFIED : HEALTHS[result.health],
+    healthMessage: cut(result.healthMessage),
+  };
+}
+
+function cut(text: string): string {
+  return text.length <= MAX_TEXT_LENGTH ? text : `${text.slice(0, MAX_TEXT_LENGTH)}…`;
+}
+
+function toMs(duration: Duration | undefined): number | undefined {
+  return duration === undefined ? undefined : Number(duration.seconds) * 1_000 + duration.nanos / 1_000_000;
+}
