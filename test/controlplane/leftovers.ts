@@ -1,0 +1,62 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { isAlive } from './cache-lock.ts';
+
+const PREFIX = 'kas-controlplane-';
+
+/** A folder that says by its name which process owns it. */
+export async function createOwnedDirectory(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), `${PREFIX}${process.pid}-`));
+  await mkdir(pidFiles(directory));
+  return directory;
+}
+
+/** Notes a process group that must not outlive the folder's owner. */
+export async function recordGroup(directory: string, name: string, groupId: number): Promise<void> {
+  await writeFile(join(pidFiles(directory), name), JSON.stringify({ groupId, startedAt: await startTime(groupId) }));
+}
+
+/**
+ * Kills the recorded process groups of owners that died, and removes their folders. Each component ends with its owner
+ * by itself; this is for the case that even its guard was killed.
+ */
+export async function removeLeftovers(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const owner = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
+    if (owner === undefined || isAlive(Number(owner))) continue;
+    const directory = join(tmpdir(), name);
+    if ((await stat(directory).catch(() => undefined))?.uid !== process.getuid?.()) continue;
+    await killRecorded(directory);
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function killRecorded(directory: string): Promise<void> {
+  for (const name of await readdir(pidFiles(directory)).catch(() => [])) {
+    const { groupId, startedAt } = JSON.parse(await readFile(join(pidFiles(directory), name), 'utf8')) as Recorded;
+    // The same id may belong to somebody else by now.
+    if (startedAt === undefined || startedAt !== (await startTime(groupId))) continue;
+    process.kill(-groupId, 'SIGKILL');
+  }
+}
+
+interface Recorded {
+  readonly groupId: number;
+  readonly startedAt?: string;
+}
+
+function pidFiles(directory: string): string {
+  return join(directory, 'pids');
+}
+
+/** When the process started, in clock ticks since boot; undefined where the system has no /proc, or no such process. */
+async function startTime(pid: number): Promise<string | undefined> {
+  try {
+    const text = await readFile(`/proc/${pid}/stat`, 'utf8');
+    // The second field is the command in parentheses and may hold spaces; the start time is the 22nd.
+    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19];
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,102 @@
+import { readFileSync } from 'node:fs';
+import { Agent, request } from 'node:https';
+import { KubeConfig } from '@kubernetes/client-node';
+import { waitUntil } from './wait-until.ts';
+
+/** A live object, as far as a reader cares. */
+export interface Seen {
+  readonly apiVersion?: string;
+  readonly kind?: string;
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly uid: string;
+    readonly resourceVersion: string;
+    readonly generation?: number;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
+    readonly managedFields?: readonly { readonly manager?: string; readonly operation?: string; readonly time?: string }[];
+  };
+  readonly [field: string]: unknown;
+}
+
+/** Reads the API server over plain HTTPS, apart from all code under test: what it says is what the cluster is. */
+export class ApiReader implements Disposable {
+  readonly #server: URL;
+  readonly #agent: Agent;
+  readonly #headers: Record<string, string>;
+
+  constructor(kubeconfigPath: string) {
+    const config = new KubeConfig();
+    config.loadFromString(readFileSync(kubeconfigPath, 'utf8'));
+    const cluster = config.getCurrentCluster();
+    const user = config.getCurrentUser();
+    if (cluster === null || user === null) throw new Error(`${kubeconfigPath} has no current context`);
+    this.#server = new URL(cluster.server);
+    this.#headers = user.token === undefined ? {} : { authorization: `Bearer ${user.token}` };
+    this.#agent = new Agent({
+      keepAlive: true,
+      ca: pem(cluster.caData, cluster.caFile),
+      cert: pem(user.certData, user.certFile),
+      key: pem(user.keyData, user.keyFile),
+    });
+  }
+
+  /** The object, or undefined when there is none. */
+  async get(path: string): Promise<Seen | undefined> {
+    const { status, body } = await this.#request(path);
+    if (status === 404) return undefined;
+    if (status !== 200) throw new Error(`GET ${path} answered ${status}: ${body.slice(0, 200)}`);
+    return JSON.parse(body) as Seen;
+  }
+
+  async list(path: string): Promise<readonly Seen[]> {
+    const list = await this.get(path);
+    if (list === undefined) return [];
+    return (list as unknown as { items: Seen[] }).items;
+  }
+
+  /** Reads every 5 ms until the object is as wished; resolves with it. */
+  async until(
+    path: string,
+    wish: (object: Seen | undefined) => unknown,
+    what: string,
+    timeoutMs = 30_000,
+  ): Promise<Seen | undefined> {
+    const found = await waitUntil(
+      async () => {
+        const object = await this.get(path);
+        return wish(object) ? { object } : undefined;
+      },
+      { timeoutMs, intervalMs: 5, what },
+    );
+    return found.object;
+  }
+
+  [Symbol.dispose](): void {
+    this.#agent.destroy();
+  }
+
+  async #request(path: string): Promise<{ readonly status: number; readonly body: string }> {
+    const { promise, resolve, reject } = Promise.withResolvers<{ status: number; body: string }>();
+    const call = request(
+      new URL(path, this.#server),
+      { agent: this.#agent, headers: this.#headers, timeout: 10_000 },
+      (response) => {
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.on('error', reject);
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') }));
+      },
+    );
+    call.on('timeout', () => call.destroy(new Error(`GET ${path} timed out`)));
+    call.on('error', reject);
+    call.end();
+    return await promise;
+  }
+}
+
+function pem(data: string | undefined, file: string | undefined): Buffer | undefined {
+  if (data !== undefined) return Buffer.from(data, 'base64');
+  return file === undefined ? undefined : readFileSync(file);
+}
