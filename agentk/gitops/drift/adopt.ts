@@ -1,0 +1,142 @@
+import type { FieldsV1, LiveObject, ManagedFieldsEntry } from '../../kube/cluster.ts';
+import {
+  applyEntry,
+  emptyFields,
+  type FieldKeys,
+  isApplyEntry,
+  isItemKey,
+  nodeAt,
+  placedAt,
+  unionOf,
+  updateEntries,
+  withoutNode,
+} from './fields-v1.ts';
+import { parseFields } from './interned-fields.ts';
+import type { OwnedState } from './owned-state.ts';
+
+/** RFC 6902 */
+export interface JsonPatchOperation {
+  readonly op: 'add' | 'replace' | 'remove' | 'test';
+  readonly path: string;
+  readonly value?: unknown;
+}
+
+export interface AdoptionOptions {
+  /**
+   * Also the other fields of structs that lost one of ours: the members of a union (a volume that became a hostPath).
+   * Only after the plain forced apply was refused (422 or 500), for it takes everything new in the struct.
+   */
+  readonly structs: boolean;
+}
+
+/**
+ * The request that lets a forced apply remove what an edit put in place of our fields. Applying alone restores what we
+ * own, but a list item with another merge key stays beside ours, and a second member of a union makes the server refuse
+ * for ever. So the intruding paths move from the writer's entry into ours; the apply that follows leaves them out, and the
+ * server removes them.
+ *
+ * Taken are items of lists that lost an item of ours, and with `structs` fields of structs that lost a field, where plain
+ * writes (`Update`, no subresource) own them and had not left them there before: the sidecar that an injector added
+ * stays. Metadata is left alone.
+ *
+ * @returns undefined when there is nothing to take. The patch carries the live resourceVersion: 409 means read again.
+ */
+export function adoptionPatch(
+  before: OwnedState,
+  live: LiveObject,
+  manager: string,
+  options: AdoptionOptions,
+): readonly JsonPatchOperation[] | undefined {
+  const ours = applyEntry(live, manager);
+  const applied = parseFields(before.entry);
+  const lost = lostPlaces(applied, ours?.fieldsV1);
+  const known = [applied, ...before.others.map(parseFields)];
+  const adopted: Adoption = { ours: ours?.fieldsV1 ?? emptyFields, theirs: new Map() };
+  for (const entry of updateEntries(live)) {
+    // Another API version may name other fields, or none of these.
+    if (entry.apiVersion !== before.entry.apiVersion) continue;
+    adopt(adopted, entry, intruders(entry.fieldsV1 ?? emptyFields, lost, known, options));
+  }
+  if (adopted.theirs.size === 0) return undefined;
+  return [
+    { op: 'replace', path: '/metadata/managedFields', value: entriesAfter(live, manager, before, adopted) },
+    { op: 'replace', path: '/metadata/resourceVersion', value: live.metadata.resourceVersion },
+  ];
+}
+
+interface LostPlaces {
+  /** Lists of which an item of ours is wholly gone. */
+  readonly lists: readonly FieldKeys[];
+  /** Structs of which a field of ours is wholly gone. */
+  readonly structs: readonly FieldKeys[];
+}
+
+/** Also looks inside what is wholly lost: a Service with one port, now edited, has lost the whole list. */
+function lostPlaces(applied: FieldsV1, now: FieldsV1 | undefined): LostPlaces {
+  const lists: FieldKeys[] = [];
+  const structs: FieldKeys[] = [];
+  const visit = (node: FieldsV1, left: FieldsV1 | undefined, keys: FieldKeys): void => {
+    const lost = Object.keys(node).filter((key) => key !== '.' && left?.[key] === undefined);
+    if (lost.some(isItemKey)) lists.push(keys);
+    if (lost.some((key) => key.startsWith('f:'))) structs.push(keys);
+    for (const [key, child] of Object.entries(node)) {
+      if (keys.length > 0 || key !== 'f:metadata') visit(child, left?.[key], [...keys, key]);
+    }
+  };
+  visit(applied, now, []);
+  return { lists, structs };
+}
+
+/** Paths in `theirs` at the lost places that nobody is known to have had. */
+function intruders(
+  theirs: FieldsV1,
+  lost: LostPlaces,
+  known: readonly FieldsV1[],
+  options: AdoptionOptions,
+): readonly FieldKeys[] {
+  const at = (keys: FieldKeys, wanted: (key: string) => boolean): readonly FieldKeys[] =>
+    Object.keys(nodeAt(theirs, keys) ?? emptyFields)
+      .filter((key) => wanted(key) && !(keys.length === 0 && key === 'f:metadata'))
+      .filter((key) => known.every((set) => nodeAt(set, [...keys, key]) === undefined))
+      .map((key) => [...keys, key]);
+  const items = lost.lists.flatMap((keys) => at(keys, isItemKey));
+  const fields = options.structs ? lost.structs.flatMap((keys) => at(keys, (key) => key.startsWith('f:'))) : [];
+  return [...items, ...fields];
+}
+
+interface Adoption {
+  ours: FieldsV1;
+  /** What is left of each entry that lost something; undefined when nothing is. */
+  readonly theirs: Map<ManagedFieldsEntry, FieldsV1 | undefined>;
+}
+
+function adopt(adopted: Adoption, entry: ManagedFieldsEntry, paths: readonly FieldKeys[]): void {
+  let left: FieldsV1 | undefined = entry.fieldsV1;
+  for (const keys of paths) {
+    // A path may lie inside one that was taken already.
+    const node = nodeAt(left, keys);
+    if (node === undefined || left === undefined) continue;
+    adopted.ours = unionOf(adopted.ours, placedAt(keys, node));
+    left = withoutNode(left, keys);
+    adopted.theirs.set(entry, left);
+  }
+}
+
+function entriesAfter(live: LiveObject, manager: string, before: OwnedState, adopted: Adoption): readonly unknown[] {
+  const entries: unknown[] = [];
+  let found = false;
+  for (const entry of live.metadata.managedFields ?? []) {
+    if (isApplyEntry(entry, manager)) {
+      found = true;
+      entries.push({ ...entry, fieldsV1: adopted.ours });
+    } else if (!adopted.theirs.has(entry)) entries.push(entry);
+    else {
+      const left = adopted.theirs.get(entry);
+      if (left !== undefined) entries.push({ ...entry, fieldsV1: left });
+    }
+  }
+  if (found) return entries;
+  const { apiVersion } = before.entry;
+  const time = before.entryTime === '' ? {} : { time: before.entryTime };
+  return [...entries, { manager, operation: 'Apply', apiVersion, ...time, fieldsType: 'FieldsV1', fieldsV1: adopted.ours }];
+}
