@@ -39,4 +39,9 @@ export interface Registry {
   configurationProject(token: string, signal: AbortSignal): Promise<ProjectInfo>;
   /** A manifest project by its full path, as far as the agent with this token may read it. */
   manifestProject(token: string, path: string, signal: AbortSignal): Promise<ProjectInfo>;
+  /**
+   * Calls `listener` whenever answers may have become others (a revoked token, a moved project), for those who act on
+   * one for long. The returned function ends it.
+   */
+  onChange(listener: () => void): () => void;
 }

@@ -1,0 +1,84 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { UserError } from '../../lib/errors.ts';
+import { parseYamlConfig } from '../../lib/yaml-config.ts';
+import type { KasConfig, RateLimitConfig, TlsFiles } from './kas-config.ts';
+import { type KasConfigFile, kasConfigSchema } from './schema.ts';
+
+/** Reads the configuration file of kas. Relative paths in it start at its folder. UserError with file and line when it is wrong. */
+export async function loadKasConfig(file: string): Promise<KasConfig> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    throw new UserError(`Cannot read the configuration file ${file}: ${(error as Error).message}`, {
+      reason: 'ConfigurationFileUnreadable',
+      cause: error,
+    });
+  }
+  return parseKasConfig(text, file);
+}
+
+export function parseKasConfig(text: string, file: string): KasConfig {
+  return deepFreeze(compile(parseYamlConfig(text, file, kasConfigSchema), dirname(resolve(file))));
+}
+
+function compile({ agent, gitaly, observability, api, registry }: KasConfigFile, folder: string): KasConfig {
+  return {
+    agent: {
+      listen: {
+        address: agent.listen.address,
+        tls: tls(agent.listen, folder),
+        maxConnectionAgeMs: agent.listen.max_connection_age,
+      },
+      configuration: {
+        pollPeriodMs: agent.configuration.poll_period,
+        maxConfigurationFileBytes: agent.configuration.max_configuration_file_size,
+      },
+      gitops: {
+        pollPeriodMs: agent.gitops.poll_period,
+        limits: {
+          maxFileBytes: agent.gitops.max_manifest_file_size,
+          maxTotalBytes: agent.gitops.max_total_manifest_file_size,
+          maxPaths: agent.gitops.max_number_of_paths,
+          maxFiles: agent.gitops.max_number_of_files,
+        },
+      },
+    },
+    gitaly: {
+      globalRateLimit: rateLimit(gitaly.global_api_rate_limit),
+      perServerRateLimit: rateLimit(gitaly.per_server_api_rate_limit),
+    },
+    observability: {
+      listen: { address: observability.listen.address },
+      logLevel: observability.logging.level,
+      livenessUrlPath: observability.liveness_probe.url_path,
+      readinessUrlPath: observability.readiness_probe.url_path,
+    },
+    api: {
+      listen: {
+        address: api.listen.address,
+        tls: tls(api.listen, folder),
+        authenticationSecretFile: resolve(folder, api.listen.authentication_secret_file),
+      },
+    },
+    registry: { file: resolve(folder, registry.file) },
+  };
+}
+
+function tls(
+  listen: { certificate_file?: string | undefined; key_file?: string | undefined },
+  folder: string,
+): TlsFiles | undefined {
+  if (listen.certificate_file === undefined || listen.key_file === undefined) return undefined;
+  return { certificateFile: resolve(folder, listen.certificate_file), keyFile: resolve(folder, listen.key_file) };
+}
+
+function rateLimit(limit: { refill_rate_per_second: number; bucket_size: number }): RateLimitConfig {
+  return { refillPerSecond: limit.refill_rate_per_second, bucketSize: limit.bucket_size };
+}
+
+function deepFreeze<T extends object>(value: T): T {
+  for (const member of Object.values(value)) if (typeof member === 'object' && member !== null) deepFreeze(member as object);
+  return Object.freeze(value);
+}

@@ -1,0 +1,142 @@
+import { stat } from 'node:fs/promises';
+import { sleep } from '../../lib/abort.ts';
+import { isAbort, toError, UserError } from '../../lib/errors.ts';
+import type { Logger } from '../../lib/log.ts';
+import { type AgentTokenRecord, findTokenOwner, readAgentTokens } from './agent-tokens.ts';
+import type { AgentInfo, ProjectInfo, Registry } from './registry.ts';
+import { type RegistryContent, readRegistryFile } from './registry-file.ts';
+
+/** How long a change of a file may go unnoticed. */
+const RECHECK_MS = 500;
+
+/**
+ * The registry of a kas that stands alone: a YAML file that people write and a file of token hashes that
+ * `createAgentToken` writes. Both are read again when they change; a broken edit keeps the last good state.
+ */
+export class FileRegistry implements Registry {
+  readonly #file: string;
+  readonly #log: Logger;
+  readonly #listeners = new Set<() => void>();
+  #loaded: Loaded;
+  #reading: Promise<void> | undefined;
+
+  private constructor(file: string, log: Logger, loaded: Loaded) {
+    this.#file = file;
+    this.#log = log;
+    this.#loaded = loaded;
+  }
+
+  /** UserError with file and line when one of the files is wrong. */
+  static async open(file: string, log: Logger): Promise<FileRegistry> {
+    return new FileRegistry(file, log, await load(file, [file]));
+  }
+
+  /** Follows changes of the files until `signal` fires. */
+  async watch(signal: AbortSignal): Promise<void> {
+    try {
+      while (true) {
+        await sleep(RECHECK_MS, signal);
+        await this.#refresh();
+      }
+    } catch (error) {
+      if (!isAbort(error, signal)) throw error;
+    }
+  }
+
+  /** All agents, ordered as in the file. */
+  agents(): readonly AgentInfo[] {
+    return [...this.#loaded.content.agents.values()];
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async agentByToken(token: string, signal: AbortSignal): Promise<AgentInfo> {
+    signal.throwIfAborted();
+    const known = this.#agentByToken(token);
+    if (known !== undefined) return known;
+    // It may have been created a moment ago.
+    await this.#refresh();
+    const agent = this.#agentByToken(token);
+    if (agent === undefined)
+      throw new UserError('The agent token is not known.', { kind: 'unauthenticated', reason: 'UnknownToken' });
+    return agent;
+  }
+
+  async configurationProject(token: string, signal: AbortSignal): Promise<ProjectInfo> {
+    const agent = await this.agentByToken(token, signal);
+    const entry = this.#loaded.content.projects.get(agent.project);
+    if (entry === undefined) throw projectNotFound(agent.project, agent);
+    return entry.project;
+  }
+
+  async manifestProject(token: string, path: string, signal: AbortSignal): Promise<ProjectInfo> {
+    const agent = await this.agentByToken(token, signal);
+    const entry = this.#loaded.content.projects.get(path);
+    const readable = entry !== undefined && (entry.public || agent.project === path || entry.agents.has(agent.name));
+    if (!readable) throw projectNotFound(path, agent);
+    return entry.project;
+  }
+
+  #agentByToken(token: string): AgentInfo | undefined {
+    const owner = findTokenOwner(this.#loaded.tokens, token);
+    return owner === undefined ? undefined : this.#loaded.content.agents.get(owner);
+  }
+
+  /** Reads again what changed; callers at the same time share one reading. Never rejects. */
+  async #refresh(): Promise<void> {
+    this.#reading ??= this.#readIfChanged().finally(() => {
+      this.#reading = undefined;
+    });
+    await this.#reading;
+  }
+
+  async #readIfChanged(): Promise<void> {
+    const fingerprint = await fingerprintOf(this.#loaded.files);
+    if (fingerprint === this.#loaded.fingerprint) return;
+    try {
+      this.#loaded = await load(this.#file, this.#loaded.files);
+    } catch (error) {
+      this.#loaded = { ...this.#loaded, fingerprint };
+      this.#log.error('Registry is broken, the last good state stays', { file: this.#file, detail: toError(error).message });
+      return;
+    }
+    this.#log.info('Registry changed', { file: this.#file });
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+interface Loaded {
+  readonly content: RegistryContent;
+  readonly tokens: ReadonlyMap<string, AgentTokenRecord>;
+  /** Everything that was read. */
+  readonly files: readonly string[];
+  /** What the files looked like before that: a change while they are read is seen by the next look. */
+  readonly fingerprint: string;
+}
+
+async function load(file: string, expectedFiles: readonly string[]): Promise<Loaded> {
+  const fingerprint = await fingerprintOf(expectedFiles);
+  const content = await readRegistryFile(file);
+  const tokens = await readAgentTokens(content.agentTokensFile);
+  const files = [file, content.agentTokensFile, ...content.tokenFiles];
+  return files.join('\n') === expectedFiles.join('\n') ? { content, tokens, files, fingerprint } : load(file, files);
+}
+
+function projectNotFound(path: string, agent: AgentInfo): UserError {
+  return new UserError(
+    `Project "${path}" does not exist, or agent "${agent.name}" may not read it: an agent reads its own project, public ones, and those that list it under agents.`,
+    { kind: 'not_found', reason: 'ProjectNotFound' },
+  );
+}
+
+/** One line per file with what changes when it is written. */
+async function fingerprintOf(files: readonly string[]): Promise<string> {
+  const lines = files.map(async (file) => {
+    const found = await stat(file, { bigint: true }).catch(() => undefined);
+    return found === undefined ? `${file} -` : `${file} ${found.ino} ${found.size} ${found.mtimeNs} ${found.ctimeNs}`;
+  });
+  return (await Promise.all(lines)).join('\n');
+}
