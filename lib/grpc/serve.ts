@@ -110,14 +110,17 @@ interface Cancellable {
 /** The requests of a call; ends quietly when the caller half-closes, throws the signal's reason when the call ends otherwise. */
 async function* readable<Request>(call: AsyncIterable<Request>, signal: AbortSignal): AsyncGenerator<Request, void, void> {
   const iterator = call[Symbol.asyncIterator]();
-  const { promise: cut, reject } = Promise.withResolvers<never>();
-  cut.catch(() => undefined);
-  const onAbort = (): void => reject(signal.reason);
-  if (signal.aborted) onAbort();
-  else signal.addEventListener('abort', onAbort, { once: true });
+  // One listener for the whole stream: racing every read against one long-lived promise would pile up reactions on it.
+  let interrupt: (reason: unknown) => void = () => undefined;
+  const onAbort = (): void => interrupt(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
   try {
     while (true) {
-      const next = await Promise.race([iterator.next(), cut]);
+      signal.throwIfAborted();
+      const { promise, resolve, reject } = Promise.withResolvers<IteratorResult<Request>>();
+      interrupt = reject;
+      iterator.next().then(resolve, reject);
+      const next = await promise;
       if (next.done === true) return;
       yield next.value;
     }
