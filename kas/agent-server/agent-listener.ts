@@ -1,0 +1,30 @@
+import type { ListenAddress } from '../../lib/config-types.ts';
+import { GrpcListener } from '../../lib/grpc/listener.ts';
+
+export interface AgentListenerOptions {
+  readonly address: ListenAddress;
+  readonly tls: { readonly certificateFile: string; readonly keyFile: string } | undefined;
+  readonly graceMs: number;
+}
+
+/** The protocol's bound for one message. */
+const MAX_MESSAGE_BYTES = 1 << 20;
+/** Below the idle timeout of common load balancers; GitLab's kas pings as often. */
+const KEEPALIVE_PERIOD_MS = 50_000;
+const KEEPALIVE_TIMEOUT_MS = 20_000;
+
+/** The port that agents connect to. */
+export function createAgentListener({ address, tls, graceMs }: AgentListenerOptions): GrpcListener {
+  return new GrpcListener({
+    name: 'agent server',
+    address,
+    tls,
+    graceMs,
+    serverOptions: {
+      'grpc.keepalive_time_ms': KEEPALIVE_PERIOD_MS,
+      'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+      'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+      'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+    },
+  });
+}

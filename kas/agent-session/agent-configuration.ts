@@ -1,0 +1,41 @@
+import type { LogLevel } from '../../lib/log.ts';
+import type { AgentInfo } from '../registry/registry.ts';
+import type { SourceProblem } from '../units/unit-source.ts';
+
+export type DriftPolicy = 'correct' | 'report' | 'off';
+
+/** One entry of the agent's `gitops.manifest_projects`. */
+export interface AgentUnit {
+  /** Unique within the agent. */
+  readonly name: string;
+  /** Full path of the manifest project. */
+  readonly project: string;
+  /** Undefined is the default branch. */
+  readonly ref: string | undefined;
+  readonly defaultNamespace: string;
+  readonly globs: readonly string[];
+  readonly prune: boolean;
+  readonly reconcileTimeoutMs: number;
+  readonly driftPolicy: DriftPolicy;
+}
+
+export interface AgentConfiguration {
+  readonly commitId: string;
+  readonly units: readonly AgentUnit[];
+  readonly logLevel: LogLevel;
+}
+
+export interface ConfigurationSnapshot {
+  /** Newest commit of the configuration project; undefined as long as none was found. */
+  readonly commitId: string | undefined;
+  /** The newest good configuration. */
+  readonly configuration?: AgentConfiguration | undefined;
+  /** What is wrong at `commitId`. With an error among them `configuration` is older or absent. */
+  readonly problems: readonly SourceProblem[];
+}
+
+/** Where an agent's configuration comes from. */
+export interface ConfigurationSource {
+  /** The present state, then one snapshot for each change; a slow reader sees the newest only. Ends when `signal` fires. */
+  watch(token: string, agent: AgentInfo, signal: AbortSignal): AsyncIterable<ConfigurationSnapshot>;
+}

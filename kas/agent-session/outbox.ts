@@ -1,0 +1,75 @@
+import { abortable } from '../../lib/abort.ts';
+import type { AgentConfiguration } from './agent-configuration.ts';
+import type { UnitBundle } from './bundle-stream.ts';
+
+export type OutboxItem =
+  | { readonly type: 'configuration'; readonly configuration: AgentConfiguration }
+  | { readonly type: 'bundle'; readonly bundle: UnitBundle };
+
+/**
+ * What an agent has yet to be sent: at most one configuration and one bundle for each unit, the newest. The
+ * configuration goes first; units follow in the order in which they became due.
+ */
+export class Outbox {
+  #configuration: AgentConfiguration | undefined;
+  readonly #bundles = new Map<string, UnitBundle>();
+  #ended = false;
+  #failure: { readonly error: unknown } | undefined;
+  #wake: (() => void) | undefined;
+
+  configure(configuration: AgentConfiguration): void {
+    this.#configuration = configuration;
+    this.#wake?.();
+  }
+
+  /** Replaces a bundle of the same unit that was not taken yet. */
+  submit(bundle: UnitBundle): void {
+    this.#bundles.set(bundle.unit, bundle);
+    this.#wake?.();
+  }
+
+  /** The unit is not the agent's any more. */
+  withdraw(unit: string): void {
+    this.#bundles.delete(unit);
+  }
+
+  /** Nothing more is handed out. */
+  end(): void {
+    this.#ended = true;
+    this.#wake?.();
+  }
+
+  fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.#wake?.();
+  }
+
+  throwIfFailed(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  /** Waits for the next item; undefined after `end`. Throws what `fail` was told, or the signal's reason. */
+  async next(signal: AbortSignal): Promise<OutboxItem | undefined> {
+    while (true) {
+      this.throwIfFailed();
+      if (this.#ended) return undefined;
+      const item = this.#take();
+      if (item !== undefined) return item;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      await abortable(promise, signal);
+    }
+  }
+
+  #take(): OutboxItem | undefined {
+    const configuration = this.#configuration;
+    if (configuration !== undefined) {
+      this.#configuration = undefined;
+      return { type: 'configuration', configuration };
+    }
+    const first = this.#bundles.values().next();
+    if (first.done === true) return undefined;
+    this.#bundles.delete(first.value.unit);
+    return { type: 'bundle', bundle: first.value };
+  }
+}

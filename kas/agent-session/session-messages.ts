@@ -1,0 +1,180 @@
+/** Between the protocol's messages (proto/src/kas/agent/v1/session.proto) and what the session works with. */
+
+import type { LogLevel as Level } from '../../lib/log.ts';
+import type { ObjectId } from '../../lib/object-id.ts';
+import {
+  Action,
+  type ClusterEvent as ClusterEventMessage,
+  type Drift as DriftMessage,
+  DriftOutcome,
+  Health,
+  type ObjectResult as ObjectResultMessage,
+  Phase,
+} from '../../proto/gen/kas/agent/v1/objects.ts';
+import {
+  type Configuration as ConfigurationMessage,
+  type ConnectRequest,
+  type ConnectResponse,
+  DriftPolicy as DriftPolicyValue,
+  type Hello as HelloMessage,
+  LogLevel,
+  type ObjectReport as ObjectReportMessage,
+  type SyncReport as SyncReportMessage,
+} from '../../proto/gen/kas/agent/v1/session.ts';
+import type * as status from '../sync-status/unit-status.ts';
+import type { AgentConfiguration, DriftPolicy } from './agent-configuration.ts';
+import type { AgentMessage, Hello, KasMessage, SyncReportPart } from './agent-message.ts';
+import type { BundleChunk, BundleHeader } from './bundle-stream.ts';
+
+const PHASES: Readonly<Record<number, status.Phase>> = {
+  [Phase.PHASE_PENDING]: 'pending',
+  [Phase.PHASE_PROGRESSING]: 'progressing',
+  [Phase.PHASE_SYNCED]: 'synced',
+  [Phase.PHASE_DEGRADED]: 'degraded',
+  [Phase.PHASE_FAILED]: 'failed',
+};
+
+const ACTIONS: Readonly<Record<number, status.Action>> = {
+  [Action.ACTION_CREATED]: 'created',
+  [Action.ACTION_CONFIGURED]: 'configured',
+  [Action.ACTION_UNCHANGED]: 'unchanged',
+  [Action.ACTION_PRUNED]: 'pruned',
+  [Action.ACTION_FAILED]: 'failed',
+  [Action.ACTION_WAITING]: 'waiting',
+  [Action.ACTION_SKIPPED]: 'skipped',
+};
+
+const HEALTHS: Readonly<Record<number, status.Health>> = {
+  [Health.HEALTH_CURRENT]: 'current',
+  [Health.HEALTH_IN_PROGRESS]: 'in_progress',
+  [Health.HEALTH_FAILED]: 'failed',
+  [Health.HEALTH_TERMINATING]: 'terminating',
+  [Health.HEALTH_NOT_FOUND]: 'not_found',
+};
+
+const OUTCOMES: Readonly<Record<number, status.DriftOutcome>> = {
+  [DriftOutcome.DRIFT_OUTCOME_CORRECTED]: 'corrected',
+  [DriftOutcome.DRIFT_OUTCOME_REPORTED]: 'reported',
+  [DriftOutcome.DRIFT_OUTCOME_FAILED]: 'failed',
+};
+
+const DRIFT_POLICIES: Readonly<Record<DriftPolicy, DriftPolicyValue>> = {
+  correct: DriftPolicyValue.DRIFT_POLICY_CORRECT,
+  report: DriftPolicyValue.DRIFT_POLICY_REPORT,
+  off: DriftPolicyValue.DRIFT_POLICY_OFF,
+};
+
+const LOG_LEVELS: Readonly<Record<Level, LogLevel>> = {
+  debug: LogLevel.LOG_LEVEL_DEBUG,
+  info: LogLevel.LOG_LEVEL_INFO,
+  warn: LogLevel.LOG_LEVEL_WARN,
+  error: LogLevel.LOG_LEVEL_ERROR,
+};
+
+const NO_META = { version: '', commitId: '', podNamespace: '', podName: '', kubernetesVersion: '' };
+
+export function toAgentMessage({ message }: ConnectRequest): AgentMessage {
+  switch (message?.$case) {
+    case 'hello':
+      return { type: 'hello', hello: toHello(message.value) };
+    case 'syncReport':
+      return { type: 'sync', part: toSyncReportPart(message.value) };
+    case 'objectReport':
+      return { type: 'objects', report: toObjectReport(message.value) };
+    case 'drift':
+      return { type: 'drift', drift: toDrift(message.value) };
+    case 'clusterEvent':
+      return { type: 'event', event: toClusterEvent(message.value) };
+    default:
+      return { type: 'unknown' };
+  }
+}
+
+function toHello({ meta, held }: HelloMessage): Hello {
+  return { meta: meta ?? NO_META, held: new Map(held.map((unit) => [unit.name, unit.digest.toString('hex')])) };
+}
+
+function toSyncReportPart(message: SyncReportMessage): SyncReportPart {
+  return {
+    ...message,
+    bundleDigest: message.bundleDigest.toString('hex'),
+    phase: toPhase(message.phase),
+    objects: message.objects.map(toObjectResult),
+  };
+}
+
+function toObjectReport(message: ObjectReportMessage): status.ObjectReport {
+  return { ...message, phase: toPhase(message.phase), objects: message.objects.map(toObjectResult) };
+}
+
+/** A phase of a newer agent is none of the final ones. */
+function toPhase(phase: Phase): status.Phase {
+  return PHASES[phase] ?? 'progressing';
+}
+
+function toObjectResult(message: ObjectResultMessage): status.ObjectResult {
+  return { ...message, id: toId(message.id), action: ACTIONS[message.action], health: HEALTHS[message.health] };
+}
+
+function toDrift(message: DriftMessage): status.Drift {
+  return { ...message, id: toId(message.id), outcome: OUTCOMES[message.outcome] };
+}
+
+function toClusterEvent(message: ClusterEventMessage): status.ClusterEvent {
+  return { ...message, id: toId(message.id) };
+}
+
+function toId(id: ObjectId | undefined): ObjectId {
+  return id ?? { group: '', kind: '', namespace: '', name: '' };
+}
+
+export function toConnectResponse(message: KasMessage): ConnectResponse {
+  switch (message.type) {
+    case 'welcome': {
+      const { version, agentId, agentName } = message;
+      return { message: { $case: 'welcome', value: { kasVersion: version, agentId: BigInt(agentId), agentName } } };
+    }
+    case 'configuration':
+      return { message: { $case: 'configuration', value: fromConfiguration(message.configuration) } };
+    case 'header':
+      return { message: { $case: 'bundleHeader', value: fromHeader(message) } };
+    case 'chunk':
+      return { message: { $case: 'bundleChunk', value: fromChunk(message) } };
+    case 'trailer':
+      return { message: { $case: 'bundleTrailer', value: { unit: message.unit, digest: bytes(message.digest) } } };
+  }
+}
+
+function fromConfiguration({ commitId, units, logLevel }: AgentConfiguration): ConfigurationMessage {
+  return {
+    commitId,
+    logLevel: LOG_LEVELS[logLevel],
+    units: units.map((unit) => ({
+      name: unit.name,
+      project: unit.project,
+      defaultNamespace: unit.defaultNamespace,
+      prune: unit.prune,
+      driftPolicy: DRIFT_POLICIES[unit.driftPolicy],
+      reconcileTimeout: {
+        seconds: BigInt(Math.floor(unit.reconcileTimeoutMs / 1_000)),
+        nanos: (unit.reconcileTimeoutMs % 1_000) * 1_000_000,
+      },
+    })),
+  };
+}
+
+function fromHeader({ unit, project, commitId, digest, baseDigest, objectCount, detectedAt }: BundleHeader) {
+  return { unit, project, commitId, digest: bytes(digest), baseDigest: bytes(baseDigest ?? ''), objectCount, detectedAt };
+}
+
+function fromChunk({ entries, removed, contents }: BundleChunk) {
+  return {
+    entries: entries.map(({ id, digest, source }) => ({ id, contentDigest: bytes(digest), source })),
+    removed: [...removed],
+    contents: contents.map(({ digest, data, last }) => ({ digest: bytes(digest), data, last })),
+  };
+}
+
+function bytes(hex: string): Buffer {
+  return Buffer.from(hex, 'hex');
+}

@@ -1,0 +1,107 @@
+import { AbortScope, sleep } from '../../lib/abort.ts';
+import { Backoff } from '../../lib/backoff.ts';
+import { isAbort, UnavailableError, UserError } from '../../lib/errors.ts';
+import type { Logger } from '../../lib/log.ts';
+import type { AgentInfo, ProjectInfo, Registry } from '../registry/registry.ts';
+import type { UnitSource } from '../units/unit-source.ts';
+import type { AgentUnit } from './agent-configuration.ts';
+import type { UnitBundle } from './bundle-stream.ts';
+import type { SessionReports } from './session-reports.ts';
+
+export interface UnitFeedsDeps {
+  readonly registry: Registry;
+  readonly units: UnitSource;
+  readonly reports: SessionReports;
+  readonly log: Logger;
+  readonly agent: AgentInfo;
+  readonly token: string;
+  /** A newer bundle of a unit. */
+  readonly onBundle: (bundle: UnitBundle) => void;
+  /** A feed ended by a fault of ours. */
+  readonly onFault: (error: unknown) => void;
+}
+
+interface Feed {
+  readonly key: string;
+  readonly scope: AbortScope;
+  readonly done: Promise<void>;
+}
+
+const RETRY = { initialMs: 1_000, maxMs: 30_000, factor: 2, jitter: 0.5, resetAfterMs: 60_000 };
+
+/** Follows the source of every unit of one agent. Units do not wait for each other. */
+export class UnitFeeds {
+  readonly #deps: UnitFeedsDeps;
+  readonly #feeds = new Map<string, Feed>();
+  readonly #signal: AbortSignal;
+
+  constructor(deps: UnitFeedsDeps, signal: AbortSignal) {
+    this.#deps = deps;
+    this.#signal = signal;
+  }
+
+  /** Starts, stops and restarts feeds so that they are those of `units`. The names of the units that are gone. */
+  configure(units: readonly AgentUnit[]): readonly string[] {
+    const wanted = new Set(units.map((unit) => unit.name));
+    const gone = [...this.#feeds.keys()].filter((name) => !wanted.has(name));
+    for (const name of gone) this.#stop(name);
+    for (const unit of units) {
+      const key = JSON.stringify([unit.project, unit.ref ?? null, unit.globs]);
+      if (this.#feeds.get(unit.name)?.key === key) continue;
+      this.#stop(unit.name);
+      this.#start(unit, key);
+    }
+    return gone;
+  }
+
+  /** Resolves when all feeds have ended after the signal fired. */
+  async stopped(): Promise<void> {
+    await Promise.all([...this.#feeds.values()].map((feed) => feed.done));
+  }
+
+  #start(unit: AgentUnit, key: string): void {
+    const scope = new AbortScope(this.#signal);
+    const done = this.#run(unit, scope.signal).catch((error: unknown) => {
+      if (!isAbort(error, scope.signal)) this.#deps.onFault(error);
+    });
+    this.#feeds.set(unit.name, { key, scope, done });
+  }
+
+  #stop(name: string): void {
+    this.#feeds.get(name)?.scope[Symbol.dispose]();
+    this.#feeds.delete(name);
+  }
+
+  async #run(unit: AgentUnit, signal: AbortSignal): Promise<void> {
+    const backoff = new Backoff(RETRY);
+    while (true) {
+      try {
+        await this.#follow(unit, await this.#project(unit, signal), signal);
+      } catch (error) {
+        if (!(error instanceof UserError) && !(error instanceof UnavailableError)) throw error;
+        const reason = error instanceof UserError ? error.reason : 'Unavailable';
+        await this.#deps.reports.sourceMissing(this.#deps.agent, unit, { severity: 'error', reason, message: error.message });
+        await sleep(backoff.next(), signal);
+      }
+      signal.throwIfAborted();
+    }
+  }
+
+  async #project(unit: AgentUnit, signal: AbortSignal): Promise<ProjectInfo> {
+    return await this.#deps.registry.manifestProject(this.#deps.token, unit.project, signal);
+  }
+
+  async #follow(unit: AgentUnit, project: ProjectInfo, signal: AbortSignal): Promise<void> {
+    const { units, reports, agent, onBundle } = this.#deps;
+    let submitted = '';
+    for await (const snapshot of units.watch({ project, ref: unit.ref, globs: unit.globs }, signal)) {
+      await reports.source(agent, unit, snapshot);
+      signal.throwIfAborted();
+      if (snapshot.rendered === undefined) continue;
+      const { commitId, bundle } = snapshot.rendered;
+      if (submitted === `${commitId}/${bundle.digest}`) continue;
+      submitted = `${commitId}/${bundle.digest}`;
+      onBundle({ unit: unit.name, project: unit.project, commitId, detectedAt: snapshot.detectedAt, bundle });
+    }
+  }
+}
