@@ -70,7 +70,10 @@ export interface DeleteOptions {
 
 export type WatchEvent =
   | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: LiveObject }
-  /** Everything that existed when the watch (re)started has been delivered; what was not among it is gone. */
+  /**
+   * Everything that existed when the watch (re)started has been delivered; what was not among it is gone.
+   * Keys are `namespace/name`, `/name` for cluster-scoped types. Comes again after each new list, whose objects all come again as ADDED.
+   */
   | { readonly type: 'SYNCED'; readonly keys: ReadonlySet<string> };
 
 /**
@@ -99,7 +102,8 @@ export interface Cluster {
   delete(ref: ObjectRef, options: DeleteOptions, signal: AbortSignal): Promise<void>;
   /**
    * Lists, then follows, all objects of a type that carry the label; survives expiry, lost connections and API server
-   * restarts by itself. Ends only when `signal` fires, or with a KubeError 404/405 when the type is gone.
+   * restarts by itself. Ends only by throwing: the signal's reason, a KubeError 404/405 when the type is gone, 403 when
+   * watching it is not allowed, 400/422 for a selector the server refuses.
    */
   watch(
     type: ResourceType,

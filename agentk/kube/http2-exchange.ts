@@ -1,0 +1,125 @@
+import http2, {
+  type ClientHttp2Stream,
+  type IncomingHttpHeaders,
+  type IncomingHttpStatusHeader,
+  type OutgoingHttpHeaders,
+} from 'node:http2';
+import { toError } from '../../lib/errors.ts';
+import type { Http2Connection } from './http2-connection.ts';
+import { TransportError } from './transport-error.ts';
+
+type AnswerHeaders = IncomingHttpHeaders & IncomingHttpStatusHeader;
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
+}
+
+export interface StreamedAnswer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  /** Reading it is what lets the server send more. Throws a `TransportError` when the connection is lost. */
+  readonly body: AsyncIterable<Buffer>;
+  /** Tells the server that nobody reads on. */
+  discard(): void;
+}
+
+export function send(connection: Http2Connection, head: OutgoingHttpHeaders, body: string | undefined): ClientHttp2Stream {
+  const stream = connection.open(head, body === undefined);
+  // Whoever reads the answer hears of errors by its own listeners; none may go unheard before or after that.
+  stream.on('error', () => undefined);
+  if (body !== undefined) stream.end(body);
+  return stream;
+}
+
+export async function readWhole(
+  connection: Http2Connection,
+  stream: ClientHttp2Stream,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const chunks: Buffer[] = [];
+  let headers: AnswerHeaders = {};
+  return await settle(connection, stream, timeoutMs, signal, (resolve) => {
+    stream.once('response', (received: AnswerHeaders) => {
+      headers = received;
+    });
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+    stream.once('end', () => {
+      // A stream that was cut off ends too, with a code.
+      if (stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR || stream.aborted) return;
+      resolve({
+        status: headers[':status'] ?? 0,
+        headers,
+        body: chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks),
+      });
+    });
+  });
+}
+
+export async function readHead(
+  connection: Http2Connection,
+  stream: ClientHttp2Stream,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<StreamedAnswer> {
+  const headers = await settle<AnswerHeaders>(connection, stream, timeoutMs, signal, (resolve) => {
+    stream.once('response', resolve);
+  });
+  const cancel = (): void => stream.close(http2.constants.NGHTTP2_CANCEL);
+  signal.addEventListener('abort', cancel, { once: true });
+  stream.once('close', () => signal.removeEventListener('abort', cancel));
+  return { status: headers[':status'] ?? 0, headers, body: readBody(connection, stream, signal), discard: cancel };
+}
+
+async function* readBody(connection: Http2Connection, stream: ClientHttp2Stream, signal: AbortSignal): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of stream as AsyncIterable<Buffer>) yield chunk;
+  } catch (error) {
+    signal.throwIfAborted();
+    throw connection.explain(stream, toError(error));
+  } finally {
+    stream.close(http2.constants.NGHTTP2_CANCEL);
+  }
+  signal.throwIfAborted();
+  if (stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR) throw connection.explain(stream, undefined);
+}
+
+/** Runs until `listen` resolves; rejects when the stream closes before, when `signal` fires, or after `timeoutMs`. */
+async function settle<T>(
+  connection: Http2Connection,
+  stream: ClientHttp2Stream,
+  timeoutMs: number,
+  signal: AbortSignal,
+  listen: (resolve: (value: T) => void) => void,
+): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  let failure: Error | undefined;
+  const giveUp = (reason: unknown): void => {
+    reject(reason);
+    stream.close(http2.constants.NGHTTP2_CANCEL);
+  };
+  const onAbort = (): void => giveUp(signal.reason);
+  const onError = (error: Error): void => {
+    failure = error;
+  };
+  const onClose = (): void => reject(connection.explain(stream, failure));
+  const timer = setTimeout(
+    () => giveUp(new TransportError(`The API server did not answer within ${timeoutMs / 1000} s`, { maybeProcessed: true })),
+    timeoutMs,
+  );
+  signal.addEventListener('abort', onAbort, { once: true });
+  stream.once('error', onError);
+  stream.once('close', onClose);
+  listen(resolve);
+  try {
+    if (signal.aborted) onAbort();
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+    stream.off('error', onError);
+    stream.off('close', onClose);
+  }
+}

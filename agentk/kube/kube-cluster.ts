@@ -1,0 +1,141 @@
+import type { Logger } from '../../lib/log.ts';
+import type { ApplyOptions, Cluster, DeleteOptions, LiveObject, ObjectRef, ResourceType, WatchEvent } from './cluster.ts';
+import { wasCreatedBy } from './created.ts';
+import { AGGREGATED_DISCOVERY, Discovery } from './discovery.ts';
+import { Http2Transport } from './http2-transport.ts';
+import type { KubeAccess } from './kube-access.ts';
+import { KubeClient } from './kube-client.ts';
+import { listPages } from './object-list.ts';
+import { objectPath } from './resource-path.ts';
+import { Semaphore } from './semaphore.ts';
+import { WATCH_TIMINGS, type WatchTimings, watchObjects } from './watch.ts';
+
+export interface KubeClusterDeps {
+  /** From `loadKubeConfig`. */
+  readonly config: KubeAccess;
+  readonly log: Logger;
+  readonly watchTimings?: Partial<WatchTimings>;
+}
+
+/** What one API server with a watch cache answers fastest on: more only queue there. */
+const WRITES_IN_FLIGHT = 32;
+
+/** A cluster behind its API server. Close it when done: it holds connections. */
+export class KubeCluster implements Cluster, AsyncDisposable {
+  readonly #deps: KubeClusterDeps;
+  readonly #transport: Http2Transport;
+  readonly #client: KubeClient;
+  readonly #discovery: Discovery;
+  readonly #writes = new Semaphore(WRITES_IN_FLIGHT);
+  readonly #lifetime = new AbortController();
+
+  constructor(deps: KubeClusterDeps) {
+    this.#deps = deps;
+    this.#transport = new Http2Transport(deps.config, { userAgent: 'agentk' });
+    this.#client = new KubeClient(this.#transport);
+    this.#discovery = new Discovery(
+      async (path, signal) => await this.#client.request({ method: 'GET', path, accept: AGGREGATED_DISCOVERY }, 'always', signal),
+      this.#lifetime.signal,
+    );
+  }
+
+  resourceType(group: string, kind: string, version?: string): ResourceType | undefined {
+    return this.#discovery.resourceType(group, kind, version);
+  }
+
+  async discover(signal: AbortSignal): Promise<void> {
+    await this.#discovery.discover(signal);
+  }
+
+  async apply(
+    ref: ObjectRef,
+    body: string,
+    options: ApplyOptions,
+    signal: AbortSignal,
+  ): Promise<{ readonly object: LiveObject; readonly created: boolean }> {
+    const path = objectPath(ref, { fieldManager: options.fieldManager, force: options.force });
+    const startedAt = performance.now();
+    const answer = await this.#writes.run(
+      async () =>
+        await this.#client.request(
+          { method: 'PATCH', path, contentType: 'application/apply-patch+yaml', body },
+          'always',
+          signal,
+        ),
+      signal,
+    );
+    const object = parseObject(answer.body);
+    if (answer.status === 201) return { object, created: true };
+    // The answer that said 201 may have been lost with its connection.
+    const elapsedMs = performance.now() - startedAt;
+    return {
+      object,
+      created: answer.maybeRepeated && wasCreatedBy(object, options.fieldManager, answer.headers.date, elapsedMs),
+    };
+  }
+
+  async jsonPatch(ref: ObjectRef, patch: readonly unknown[], fieldManager: string, signal: AbortSignal): Promise<LiveObject> {
+    const path = objectPath(ref, { fieldManager });
+    const request = { method: 'PATCH', path, contentType: 'application/json-patch+json', body: JSON.stringify(patch) } as const;
+    return parseObject(
+      (await this.#writes.run(async () => await this.#client.request(request, 'if-unprocessed', signal), signal)).body,
+    );
+  }
+
+  async get(ref: ObjectRef, signal: AbortSignal): Promise<LiveObject> {
+    return parseObject((await this.#client.request({ method: 'GET', path: objectPath(ref) }, 'always', signal)).body);
+  }
+
+  async list(
+    type: ResourceType,
+    options: { readonly namespace?: string; readonly labelSelector?: string },
+    signal: AbortSignal,
+  ): Promise<readonly LiveObject[]> {
+    const objects: LiveObject[] = [];
+    const query = { labelSelector: options.labelSelector };
+    for await (const page of listPages(this.#client, type, options.namespace ?? '', query, signal)) {
+      if (page.restarted) objects.length = 0;
+      for (const object of page.objects) objects.push(object);
+    }
+    return objects;
+  }
+
+  async delete(ref: ObjectRef, options: DeleteOptions, signal: AbortSignal): Promise<void> {
+    const body = JSON.stringify({
+      apiVersion: 'v1',
+      kind: 'DeleteOptions',
+      preconditions: { uid: options.uid, resourceVersion: options.resourceVersion },
+      propagationPolicy: options.propagationPolicy,
+    });
+    const request = { method: 'DELETE', path: objectPath(ref), contentType: 'application/json', body } as const;
+    // With its preconditions a second attempt can only find what the first one left: 404 and 409 are its answers then.
+    await this.#writes.run(async () => await this.#client.request(request, 'always', signal), signal);
+  }
+
+  watch(
+    type: ResourceType,
+    options: { readonly labelSelector?: string; readonly fieldSelector?: string },
+    signal: AbortSignal,
+  ): AsyncIterable<WatchEvent> {
+    const query = { labelSelector: options.labelSelector, fieldSelector: options.fieldSelector };
+    const timings = { ...WATCH_TIMINGS, ...this.#deps.watchTimings };
+    return watchObjects({ client: this.#client, log: this.#deps.log, timings }, type, query, signal);
+  }
+
+  /** The server's version, like `v1.36.3`. */
+  async version(signal: AbortSignal): Promise<string> {
+    const answer = await this.#client.request({ method: 'GET', path: '/version' }, 'always', signal);
+    return (JSON.parse(answer.body.toString('utf8')) as { gitVersion: string }).gitVersion;
+  }
+
+  /** Cuts all connections and waits until they are gone; requests that run fail. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#lifetime.abort(new DOMException('The cluster was closed', 'AbortError'));
+    await this.#transport.close();
+  }
+}
+
+/** Integers above 2^53 lose their last digits here, the same ones each time, which is harmless to comparisons of live with live. */
+function parseObject(body: Buffer): LiveObject {
+  return JSON.parse(body.toString('utf8')) as LiveObject;
+}

@@ -1,0 +1,11 @@
+/** A request that got no complete answer. */
+export class TransportError extends Error {
+  override readonly name = 'TransportError';
+  /** False only when the server provably did nothing with the request. */
+  readonly maybeProcessed: boolean;
+
+  constructor(message: string, options: { readonly maybeProcessed: boolean; readonly cause?: unknown }) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.maybeProcessed = options.maybeProcessed;
+  }
+}
