@@ -8,6 +8,8 @@ export interface UnitRequest {
   readonly ref: string | undefined;
   /** Globs of the manifest files, relative to the repository's root. */
   readonly globs: readonly string[];
+  /** Namespace of objects that name none: part of the content, since it decides what is a duplicate. */
+  readonly defaultNamespace: string;
 }
 
 /** Something wrong with manifests or their repository, for the sync status and the log. */
