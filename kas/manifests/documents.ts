@@ -1,0 +1,147 @@
+import { isUtf8 } from 'node:buffer';
+import { LineIndex, parseYamlTree, YamlSyntaxError } from '../../lib/yaml-tree.ts';
+import type { SourceProblem } from '../units/unit-source.ts';
+import { JsonReader, JsonSyntaxError } from './json-values.ts';
+import type { Value } from './manifest-value.ts';
+import { yamlValue } from './yaml-values.ts';
+
+const maxDepth = 500;
+
+/** One document of a file. Line numbers count from 1 in the whole file. */
+export interface ManifestDocument {
+  readonly value: Value;
+  /** Where the document's content begins. */
+  readonly line: number;
+  lineAt(offset: number): number;
+}
+
+/**
+ * Splits a file into documents and decodes each, as kubectl does (apimachinery's YAMLOrJSONDecoder): a file that starts with `{` is a
+ * stream of JSON values until one of them is no JSON; otherwise lines that start with `---` part YAML documents.
+ * A broken document becomes a problem and the next one is read. Documents without content are left out.
+ */
+export function readDocuments(file: string, content: Buffer): { documents: ManifestDocument[]; problems: SourceProblem[] } {
+  const reader = new DocumentReader(file);
+  if (!isUtf8(content))
+    reader.problem('error', 'InvalidEncoding', 'the file is not UTF-8; save it as UTF-8', firstInvalidLine(content));
+  else reader.read(content.toString('utf8'));
+  return { documents: reader.documents, problems: reader.problems };
+}
+
+class DocumentReader {
+  readonly documents: ManifestDocument[] = [];
+  readonly problems: SourceProblem[] = [];
+  private readonly file: string;
+
+  constructor(file: string) {
+    this.file = file;
+  }
+
+  problem(severity: SourceProblem['severity'], reason: string, message: string, line: number): void {
+    this.problems.push({ severity, reason, message, file: this.file, line });
+  }
+
+  read(text: string): void {
+    const rest = /^\s*\{/.test(text) && !text.startsWith('\uFEFF') ? this.readJsonStream(text) : 0;
+    if (rest === undefined) return;
+    const consumed = text.slice(0, rest);
+    this.readYamlStream(text.slice(rest), consumed.split('\n').length - 1);
+  }
+
+  /** Reads JSON values. Returns where YAML begins, or undefined if the text was JSON to its end. */
+  private readJsonStream(text: string): number | undefined {
+    const lines = new LineIndex(text);
+    const reader = new JsonReader(text, { maxDepth, onDuplicate: (key, offset) => this.duplicateKey(key, lines.line(offset)) });
+    const isJsonFile = this.file.endsWith('.json');
+    for (let count = 0; reader.hasNext(); count++) {
+      const start = reader.position;
+      const kept = this.problems.length;
+      try {
+        this.add(reader.next(), lines.line(start), (offset) => lines.line(offset));
+      } catch (thrown) {
+        if (!(thrown instanceof JsonSyntaxError)) throw thrown;
+        this.problems.length = kept;
+        if (count < 2 && !isJsonFile) return start;
+        const place = `column ${lines.column(thrown.offset)}: ${thrown.message}`;
+        this.problem('error', 'InvalidJson', `${place}; correct the JSON at this place`, lines.line(thrown.offset));
+        return undefined;
+      }
+    }
+    return undefined;
+  }
+
+  private readYamlStream(text: string, linesBefore: number): void {
+    let chunk: string[] = [];
+    let line = linesBefore;
+    let chunkLine = line;
+    for (const raw of text.split('\n')) {
+      line++;
+      const content = raw.endsWith('\r') ? raw.slice(0, -1) : raw;
+      if (!content.startsWith('---')) {
+        chunk.push(content);
+        continue;
+      }
+      const after = content.slice(3).trim();
+      if (after !== '' && !after.startsWith('#')) {
+        this.problem(
+          'error',
+          'InvalidYaml',
+          `kubectl takes no content after "---"; move "${after.slice(0, 40)}" to the next line`,
+          line,
+        );
+      }
+      this.readYamlDocument(chunk, chunkLine);
+      chunk = [];
+      chunkLine = line;
+    }
+    this.readYamlDocument(chunk, chunkLine);
+  }
+
+  /** @param linesBefore how many lines of the file come before the chunk */
+  private readYamlDocument(chunk: readonly string[], linesBefore: number): void {
+    const end = chunk.findIndex((line) => /^\.\.\.(?:\s|$)/.test(line));
+    const text = (end === -1 ? chunk : chunk.slice(0, end + 1)).join('\n');
+    if (/^(?:[ \t]*(?:#.*)?\n?)*$/.test(text)) return;
+    const lines = new LineIndex(text);
+    const lineAt = (offset: number): number => linesBefore + lines.line(offset);
+    try {
+      const [document] = parseYamlTree(text, { maxDepth });
+      if (document === undefined) return;
+      const value = yamlValue(document, (key, offset) => this.duplicateKey(key, lineAt(offset)));
+      this.add(value, lineAt(document.root.offset), lineAt);
+    } catch (thrown) {
+      if (!(thrown instanceof YamlSyntaxError)) throw thrown;
+      const place = `column ${lines.column(thrown.offset)}: ${thrown.message}`;
+      this.problem('error', 'InvalidYaml', `${place}; ${yamlRemedy(thrown.message)}`, lineAt(thrown.offset));
+    }
+  }
+
+  private add(value: Value, line: number, lineAt: (offset: number) => number): void {
+    if (value !== null) this.documents.push({ value, line, lineAt });
+  }
+
+  private duplicateKey(key: string, line: number): void {
+    this.problem(
+      'warning',
+      'DuplicateKey',
+      `the key "${key.slice(0, 100)}" is given twice and the last one counts; remove the other`,
+      line,
+    );
+  }
+}
+
+function yamlRemedy(message: string): string {
+  if (message.includes('tab')) return 'indent with spaces';
+  return 'correct the YAML at this place';
+}
+
+function firstInvalidLine(content: Buffer): number {
+  let line = 1;
+  for (let start = 0; start < content.length; line++) {
+    const next = content.indexOf(10, start);
+    const end = next === -1 ? content.length : next + 1;
+    if (!isUtf8(content.subarray(start, end))) return line;
+    start = end;
+  }
+  return line;
+}

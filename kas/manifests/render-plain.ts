@@ -1,0 +1,41 @@
+import { compareObjectIds, formatObjectId, objectKey } from '../../lib/object-id.ts';
+import type { SourceProblem } from '../units/unit-source.ts';
+import { decodeManifest, type ManifestObject } from './decode-manifest.ts';
+
+export interface ManifestFile {
+  /** From the repository's root. */
+  readonly path: string;
+  readonly content: Buffer;
+}
+
+export interface Rendering {
+  /** In the order of their ids, which are unique. Complete only if there is no error among the problems. */
+  readonly objects: readonly ManifestObject[];
+  /** In the order of files and lines. */
+  readonly problems: readonly SourceProblem[];
+}
+
+/**
+ * Decodes all manifest files of a unit. Two objects with one identity are an error, `DuplicateObject`, that names both places;
+ * for that, an object without a namespace counts as one in the default namespace.
+ */
+export function renderPlain(files: readonly ManifestFile[], options: { readonly defaultNamespace: string }): Rendering {
+  const problems: SourceProblem[] = [];
+  const unique = new Map<string, ManifestObject>();
+  for (const { path, content } of files.toSorted((a, b) => (a.path < b.path ? -1 : 1))) {
+    const decoded = decodeManifest(path, content);
+    problems.push(...decoded.problems);
+    for (const object of decoded.objects) {
+      const key = objectKey({ ...object.id, namespace: object.id.namespace || options.defaultNamespace });
+      const first = unique.get(key);
+      if (first === undefined) unique.set(key, object);
+      else problems.push(duplicate(path, object, first));
+    }
+  }
+  return { objects: [...unique.values()].toSorted((a, b) => compareObjectIds(a.id, b.id)), problems };
+}
+
+function duplicate(file: string, { id, line, source }: ManifestObject, first: ManifestObject): SourceProblem {
+  const message = `${formatObjectId(id)} is defined at ${first.source} and again at ${source}; remove one of them`;
+  return { severity: 'error', reason: 'DuplicateObject', message, file, line, object: formatObjectId(id) };
+}
