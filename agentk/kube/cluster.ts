@@ -83,6 +83,8 @@ export type WatchEvent =
 export interface Cluster {
   /** The served type, in the version given or else in the preferred one. Reads the cache that `discover` fills. */
   resourceType(group: string, kind: string, version?: string): ResourceType | undefined;
+  /** All served types, each in the preferred version only. */
+  resourceTypes(): readonly ResourceType[];
   /** Reads what is served (two requests); kinds of a group whose server does not answer stay known. */
   discover(signal: AbortSignal): Promise<void>;
   /** Server-side apply. `body` is JSON in UTF-8. */

@@ -48,6 +48,10 @@ export class Discovery {
     return version === undefined ? types?.[0] : types?.find((type) => type.version === version);
   }
 
+  resourceTypes(): readonly ResourceType[] {
+    return [...this.#types.values()].flatMap((versions) => versions.slice(0, 1));
+  }
+
   /**
    * Callers share requests, but never one that was sent before they asked: its answer may be older than what they
    * have just made and look for.

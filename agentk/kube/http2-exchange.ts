@@ -47,7 +47,7 @@ export async function readWhole(
     });
     stream.on('data', (chunk: Buffer) => chunks.push(chunk));
     stream.once('end', () => {
-      // A stream that was cut off ends too, with a code.
+      // As below; its closing tells.
       if (stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR || stream.aborted) return;
       resolve({
         status: headers[':status'] ?? 0,
@@ -76,14 +76,15 @@ export async function readHead(
 async function* readBody(connection: Http2Connection, stream: ClientHttp2Stream, signal: AbortSignal): AsyncGenerator<Buffer> {
   try {
     for await (const chunk of stream as AsyncIterable<Buffer>) yield chunk;
+    signal.throwIfAborted();
+    // A stream that was cut off ends too, with a code.
+    if (stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR) throw connection.explain(stream, undefined);
   } catch (error) {
     signal.throwIfAborted();
-    throw connection.explain(stream, toError(error));
+    throw error instanceof TransportError ? error : connection.explain(stream, toError(error));
   } finally {
     stream.close(http2.constants.NGHTTP2_CANCEL);
   }
-  signal.throwIfAborted();
-  if (stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR) throw connection.explain(stream, undefined);
 }
 
 /** Runs until `listen` resolves; rejects when the stream closes before, when `signal` fires, or after `timeoutMs`. */

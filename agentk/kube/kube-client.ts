@@ -14,17 +14,18 @@ export interface ClientAnswer extends Answer {
   readonly maybeRepeated: boolean;
 }
 
-/** No new attempt is made after so long. */
-const RETRY_FOR_MS = 15_000;
 /** A server that asks for more patience than this gets its refusal handed on. */
 const LONGEST_RETRY_AFTER_MS = 10_000;
 
 /** Requests whose refusals are `KubeError`s, tried again while that is likely to help. */
 export class KubeClient {
   readonly #transport: Http2Transport;
+  readonly #retryForMs: number;
 
-  constructor(transport: Http2Transport) {
+  /** No new attempt at a request is made `retryForMs` after the first. */
+  constructor(transport: Http2Transport, retryForMs: number) {
     this.#transport = transport;
+    this.#retryForMs = retryForMs;
   }
 
   /** Statuses from 200 to 299 only; everything else rejects with a `KubeError`, of code 0 when there was no answer. */
@@ -38,7 +39,7 @@ export class KubeClient {
       const unanswered = outcome instanceof TransportError;
       const again = unanswered ? repeat === 'always' || !outcome.maybeProcessed : isAskedToRetry(outcome);
       const delayMs = (unanswered ? undefined : outcome.retryAfterMs) ?? backoff.next();
-      if (!again || performance.now() - startedAt + delayMs > RETRY_FOR_MS) {
+      if (!again || performance.now() - startedAt + delayMs > this.#retryForMs) {
         throw unanswered ? new KubeError(outcome.message, { code: 0, cause: outcome }) : outcome;
       }
       if (unanswered && outcome.maybeProcessed) maybeRepeated = true;

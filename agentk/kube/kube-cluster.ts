@@ -15,6 +15,8 @@ export interface KubeClusterDeps {
   readonly config: KubeAccess;
   readonly log: Logger;
   readonly watchTimings?: Partial<WatchTimings>;
+  /** How long requests that got no answer, or were asked to wait, are tried again before they fail; 15 s when absent. */
+  readonly retryForMs?: number;
 }
 
 /** What one API server with a watch cache answers fastest on: more only queue there. */
@@ -32,7 +34,7 @@ export class KubeCluster implements Cluster, AsyncDisposable {
   constructor(deps: KubeClusterDeps) {
     this.#deps = deps;
     this.#transport = new Http2Transport(deps.config, { userAgent: 'agentk' });
-    this.#client = new KubeClient(this.#transport);
+    this.#client = new KubeClient(this.#transport, deps.retryForMs ?? 15_000);
     this.#discovery = new Discovery(
       async (path, signal) => await this.#client.request({ method: 'GET', path, accept: AGGREGATED_DISCOVERY }, 'always', signal),
       this.#lifetime.signal,
@@ -41,6 +43,10 @@ export class KubeCluster implements Cluster, AsyncDisposable {
 
   resourceType(group: string, kind: string, version?: string): ResourceType | undefined {
     return this.#discovery.resourceType(group, kind, version);
+  }
+
+  resourceTypes(): readonly ResourceType[] {
+    return this.#discovery.resourceTypes();
   }
 
   async discover(signal: AbortSignal): Promise<void> {
