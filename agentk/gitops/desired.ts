@@ -1,0 +1,81 @@
+import type { Bundle, BundleObject } from '../../lib/bundle.ts';
+import { formatObjectId, type ObjectId, objectKey } from '../../lib/object-id.ts';
+import type { Cluster } from '../kube/cluster.ts';
+import { type Manifest, readManifest } from './manifest.ts';
+
+/** One object of a unit as it shall be in this cluster. */
+export interface Desired {
+  readonly key: string;
+  /** With the namespace it really goes to. */
+  readonly id: ObjectId;
+  readonly object: BundleObject;
+  readonly manifest: Manifest;
+  /** What a person should know though nothing failed; empty when there is nothing. */
+  readonly warning: string;
+}
+
+export interface Resolution {
+  readonly desired: readonly Desired[];
+  readonly failed: readonly { readonly desired: Desired; readonly reason: string; readonly message: string }[];
+}
+
+type Types = Pick<Cluster, 'resourceType'>;
+
+/**
+ * Settles scope and namespace of every object from what the cluster serves or from a CRD of the same bundle.
+ * Objects of kinds that neither of them knows fail with `UnknownKind`.
+ */
+export function resolveBundle(bundle: Bundle, types: Types, defaultNamespace: string): Resolution {
+  const manifests = bundle.objects.map((object) => ({ object, manifest: readManifest(object) }));
+  const defined = new Map<string, boolean>();
+  for (const { manifest } of manifests) {
+    const { defines } = manifest;
+    if (defines !== undefined) defined.set(`${defines.group}|${defines.kind}`, defines.namespaced);
+  }
+  const desired: Desired[] = [];
+  const failed: Resolution['failed'][number][] = [];
+  const taken = new Map<string, Desired>();
+  for (const { object, manifest } of manifests) {
+    const { group, kind } = object.id;
+    const served = types.resourceType(group, kind, manifest.version) ?? types.resourceType(group, kind);
+    const namespaced = defined.get(`${group}|${kind}`) ?? served?.namespaced;
+    const resolved = place(object, manifest, namespaced, defaultNamespace);
+    if (namespaced === undefined || !(defined.has(`${group}|${kind}`) || isServed(types, object, manifest))) {
+      failed.push({ desired: resolved, reason: 'UnknownKind', message: unknownKind(types, object.id, manifest.version) });
+      continue;
+    }
+    const twin = taken.get(resolved.key);
+    if (twin !== undefined) {
+      const message = `${twin.object.source} already describes ${formatObjectId(resolved.id)}; remove one of them`;
+      failed.push({ desired: resolved, reason: 'Duplicate', message });
+      continue;
+    }
+    taken.set(resolved.key, resolved);
+    desired.push(resolved);
+  }
+  return { desired, failed };
+}
+
+function isServed(types: Types, object: BundleObject, manifest: Manifest): boolean {
+  return types.resourceType(object.id.group, object.id.kind, manifest.version) !== undefined;
+}
+
+function place(object: BundleObject, manifest: Manifest, namespaced: boolean | undefined, defaultNamespace: string): Desired {
+  let { id } = object;
+  let warning = '';
+  if (namespaced === true && id.namespace === '') id = { ...id, namespace: defaultNamespace };
+  if (namespaced === false && id.namespace !== '') {
+    warning = `${id.kind} is cluster-scoped: metadata.namespace "${id.namespace}" is ignored`;
+    id = { ...id, namespace: '' };
+  }
+  return { key: objectKey(id), id, object, manifest, warning };
+}
+
+function unknownKind(types: Types, { group, kind }: ObjectId, version: string): string {
+  const wanted = group === '' ? `${version}, kind ${kind}` : `${group}/${version}, kind ${kind}`;
+  const other = types.resourceType(group, kind);
+  if (other !== undefined) {
+    return `The API server does not serve ${wanted}; it serves ${kind} at version ${other.version}: change apiVersion`;
+  }
+  return `The API server does not know ${wanted}: correct the manifest, or install the CustomResourceDefinition it needs`;
+}

@@ -1,0 +1,151 @@
+import { type BundleObject, contentDigest, createBundle } from '../../lib/bundle.ts';
+import { createLogger, type Logger } from '../../lib/log.ts';
+import { ApiReader } from '../../test/harness/api-reader.ts';
+import type { TestCluster } from '../../test/harness/cluster.ts';
+import { waitUntil } from '../../test/harness/wait-until.ts';
+import { KubeCluster } from '../kube/kube-cluster.ts';
+import { loadKubeConfig } from '../kube/kube-config.ts';
+import { createEngine } from './engine.ts';
+import type { ClusterEvent, Drift, Engine, Phase, Reporter, SyncState, Unit, UnitBundle } from './unit.ts';
+
+export interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string; readonly [field: string]: unknown };
+  readonly [field: string]: unknown;
+}
+
+/** Keeps what the engine reports. */
+export class Recorder implements Reporter {
+  readonly syncs: SyncState[] = [];
+  readonly drifts: Drift[] = [];
+  readonly events: ClusterEvent[] = [];
+  readonly forgotten: string[] = [];
+
+  sync(state: SyncState): void {
+    this.syncs.push(state);
+  }
+
+  drift(drift: Drift): void {
+    this.drifts.push(drift);
+  }
+
+  event(event: ClusterEvent): void {
+    this.events.push(event);
+  }
+
+  forget(unit: string): void {
+    this.forgotten.push(unit);
+  }
+
+  last(unit: string): SyncState | undefined {
+    return this.syncs.findLast((state) => state.unit === unit);
+  }
+}
+
+export function bundleObject(manifest: Manifest, source = `${manifest.kind.toLowerCase()}.yaml:1`): BundleObject {
+  const content = Buffer.from(JSON.stringify(manifest));
+  const slash = manifest.apiVersion.indexOf('/');
+  const group = slash < 0 ? '' : manifest.apiVersion.slice(0, slash);
+  const { name, namespace = '' } = manifest.metadata;
+  return { id: { group, kind: manifest.kind, namespace, name }, digest: contentDigest(content), source, content };
+}
+
+let commits = 0;
+
+export function unitBundle(unit: string, manifests: readonly Manifest[]): UnitBundle {
+  commits += 1;
+  const commitId = commits.toString(16).padStart(40, '0');
+  const bundle = createBundle(manifests.map((manifest) => bundleObject(manifest)));
+  return { unit, project: `group/${unit}`, commitId, bundle, detectedAt: new Date() };
+}
+
+export function unit(name: string, options: Partial<Unit> = {}): Unit {
+  return {
+    name,
+    project: `group/${name}`,
+    defaultNamespace: 'default',
+    prune: true,
+    driftPolicy: 'correct',
+    reconcileTimeoutMs: 30_000,
+    ...options,
+  };
+}
+
+/** An engine on the real API server, as one agentk process would run it. */
+export class TestEngine implements AsyncDisposable {
+  readonly recorder = new Recorder();
+  readonly engine: Engine;
+  readonly cluster: KubeCluster;
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+
+  constructor(options: {
+    readonly kubeconfig: string;
+    readonly agentId: number;
+    readonly namespace: string;
+    readonly log?: Logger;
+  }) {
+    const log = options.log ?? createLogger('test', (process.env['TEST_LOG_LEVEL'] as 'info' | undefined) ?? 'error');
+    this.cluster = new KubeCluster({ config: loadKubeConfig({ kubeconfig: options.kubeconfig }), log });
+    const agent = { id: options.agentId, name: `agent-${options.agentId}` };
+    const engine = createEngine({ cluster: this.cluster, reporter: this.recorder, agent, namespace: options.namespace, log });
+    this.engine = engine;
+    this.#running = engine.run(() => undefined, this.#stop.signal);
+  }
+
+  configure(...units: readonly Unit[]): void {
+    this.engine.configure({ commitId: 'c0', units });
+  }
+
+  submit(name: string, manifests: readonly Manifest[]): UnitBundle {
+    const bundle = unitBundle(name, manifests);
+    this.engine.submit(bundle);
+    return bundle;
+  }
+
+  /** Submits, and waits until the bundle is in one of these phases. */
+  async apply(name: string, manifests: readonly Manifest[], ...phases: readonly Phase[]): Promise<SyncState> {
+    return await this.until(this.submit(name, manifests), phases.length === 0 ? ['synced'] : phases);
+  }
+
+  async until(bundle: UnitBundle, phases: readonly Phase[] = ['synced']): Promise<SyncState> {
+    const found = (): SyncState | undefined => {
+      const state = this.recorder.last(bundle.unit);
+      return state?.commitId === bundle.commitId && state.finishedAt !== undefined && phases.includes(state.phase)
+        ? state
+        : undefined;
+    };
+    try {
+      return await waitUntil(found, { what: `${bundle.unit} to be ${phases.join(' or ')}`, timeoutMs: 30_000, intervalMs: 2 });
+    } catch (error) {
+      throw new Error(`last state: ${describe(this.recorder.last(bundle.unit))}`, { cause: error });
+    }
+  }
+
+  async drift(wish: (drift: Drift) => boolean): Promise<Drift> {
+    return await waitUntil(() => this.recorder.drifts.find(wish), { what: 'drift', intervalMs: 2 });
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort(new DOMException('The test is over', 'AbortError'));
+    await this.#running;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    await this.cluster[Symbol.asyncDispose]();
+  }
+}
+
+function describe(state: SyncState | undefined): string {
+  if (state === undefined) return 'none';
+  const objects = state.objects.filter(({ health, reason }) => health !== 'current' || reason !== '');
+  const named = objects.map(({ id, action, reason, message, health }) => ({ ...id, action, reason, message, health }));
+  return JSON.stringify({ phase: state.phase, reason: state.reason, message: state.message, objects: named.slice(0, 20) });
+}
+
+/** Reads apart from the engine's own connections. */
+export function reader(cluster: TestCluster): ApiReader {
+  return new ApiReader(cluster.kubeconfigPath);
+}

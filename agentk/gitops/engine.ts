@@ -1,0 +1,153 @@
+import { aborted, sleep } from '../../lib/abort.ts';
+import type { Logger } from '../../lib/log.ts';
+import type { Part } from '../../lib/stages.ts';
+import { VERSION } from '../../lib/version.ts';
+import type { Cluster, LiveObject } from '../kube/cluster.ts';
+import { Applier } from './applier.ts';
+import { Catalog } from './catalog.ts';
+import { Inventory } from './inventory.ts';
+import type { LiveEntry } from './live-entry.ts';
+import { LiveState } from './live-state.ts';
+import { Prerequisites } from './prerequisites.ts';
+import type { EngineParts, Neighbours } from './sync-context.ts';
+import type { Configuration, Engine, Reporter, Unit, UnitBundle } from './unit.ts';
+import { UnitSync } from './unit-sync.ts';
+
+export interface EngineDeps {
+  readonly cluster: Cluster;
+  readonly reporter: Reporter;
+  readonly agent: { readonly id: number; readonly name: string };
+  /** Of the ApplySet parents: the agent's own. Created when it does not exist. */
+  readonly namespace: string;
+  readonly log: Logger;
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number;
+}
+
+/** For requests that are on their way when the engine stops. */
+const GRACE_MS = 5_000;
+
+/** The engine of one agent. Bundles may be submitted before it runs; nothing is done until then. */
+export function createEngine(deps: EngineDeps): Engine & Part {
+  return new UnitEngine(deps);
+}
+
+interface Running {
+  readonly sync: UnitSync;
+  readonly stop: AbortController;
+  ended: Promise<void>;
+}
+
+class UnitEngine implements Engine, Part {
+  readonly name = 'gitops';
+  readonly #deps: EngineDeps;
+  readonly #now: () => number;
+  readonly #parts: EngineParts;
+  readonly #hardStop = new AbortController();
+  readonly #units = new Map<string, Running>();
+  /** Of units that the configuration does not have yet. */
+  readonly #early = new Map<string, UnitBundle>();
+  readonly #prerequisites: Prerequisites;
+  #signal: AbortSignal | undefined;
+
+  constructor(deps: EngineDeps) {
+    this.#deps = deps;
+    this.#now = deps.now ?? Date.now;
+    const { cluster, agent, log } = deps;
+    const fieldManager = `agentk-${agent.id}`;
+    const observer = {
+      seen: (entry: LiveEntry, object: LiveObject) => this.#each((sync) => sync.seen(entry, object)),
+      lost: (entry: LiveEntry) => this.#each((sync) => sync.lost(entry)),
+    };
+    const catalog = new Catalog(cluster, this.#now);
+    const live = new LiveState({ cluster, agentId: agent.id, observer, log });
+    const applier = new Applier({ cluster, catalog, live, agentId: agent.id, fieldManager });
+    this.#parts = { cluster, catalog, live, applier, agentId: agent.id, fieldManager, hardStop: this.#hardStop.signal };
+    const appeared = (unit: string): void => this.#units.get(unit)?.sync.resync();
+    this.#prerequisites = new Prerequisites({ cluster, appeared, log }, this.#hardStop.signal);
+  }
+
+  configure(configuration: Configuration): void {
+    const names = new Set(configuration.units.map(({ name }) => name));
+    for (const [name, running] of this.#units) if (!names.has(name)) this.#remove(name, running);
+    for (const unit of configuration.units) {
+      const running = this.#units.get(unit.name);
+      if (running === undefined) this.#add(unit);
+      else running.sync.configure(unit);
+    }
+    this.#early.clear();
+  }
+
+  submit(bundle: UnitBundle): void {
+    const running = this.#units.get(bundle.unit);
+    if (running === undefined) this.#early.set(bundle.unit, bundle);
+    else running.sync.submit(bundle);
+  }
+
+  held(): readonly UnitBundle[] {
+    return [...this.#units.values()].flatMap(({ sync }) => sync.bundle ?? []);
+  }
+
+  async run(ready: () => void, signal: AbortSignal): Promise<void> {
+    this.#signal = signal;
+    for (const running of this.#units.values()) this.#start(running, signal);
+    ready();
+    await aborted(signal);
+    const done = new AbortController();
+    void sleep(GRACE_MS, done.signal).then(
+      () => this.#hardStop.abort(new DOMException('The engine stops', 'AbortError')),
+      () => undefined,
+    );
+    await Promise.all([...this.#units.values()].map(({ ended }) => ended));
+    done.abort();
+    this.#hardStop.abort(new DOMException('The engine stops', 'AbortError'));
+    await this.#parts.live.close();
+  }
+
+  #add(unit: Unit): void {
+    const { cluster, agent, namespace, reporter, log } = this.#deps;
+    const { fieldManager } = this.#parts;
+    const inventory = new Inventory({ cluster, agentId: agent.id, namespace, version: VERSION, fieldManager }, unit.name);
+    const sync = new UnitSync({
+      unit,
+      parts: this.#parts,
+      inventory,
+      neighbours: this.#neighboursOf(unit.name),
+      prerequisites: this.#prerequisites,
+      reporter,
+      log,
+      now: this.#now,
+    });
+    const running: Running = { sync, stop: new AbortController(), ended: Promise.resolve() };
+    this.#units.set(unit.name, running);
+    if (this.#signal !== undefined) this.#start(running, this.#signal);
+    const early = this.#early.get(unit.name);
+    if (early !== undefined) sync.submit(early);
+  }
+
+  #remove(name: string, running: Running): void {
+    running.stop.abort(new DOMException('The unit left the configuration', 'AbortError'));
+    this.#units.delete(name);
+    this.#prerequisites.forget(name);
+    this.#deps.reporter.forget(name);
+  }
+
+  #start(running: Running, signal: AbortSignal): void {
+    running.ended = running.sync.run(AbortSignal.any([running.stop.signal, signal]));
+  }
+
+  #each(tell: (sync: UnitSync) => void): void {
+    for (const { sync } of this.#units.values()) tell(sync);
+  }
+
+  #neighboursOf(name: string): Neighbours {
+    const others = (): readonly UnitSync[] => [...this.#units].flatMap(([other, { sync }]) => (other === name ? [] : [sync]));
+    return {
+      claimedBy: (key) => others().find((sync) => sync.wants(key) === true)?.unit.name,
+      mayTakeOver: (applySetId, key) => {
+        const owner = others().find((sync) => sync.applySetId === applySetId);
+        return owner === undefined || owner.wants(key) === false;
+      },
+    };
+  }
+}

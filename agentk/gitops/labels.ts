@@ -1,0 +1,35 @@
+/** Labels and annotations that the engine writes and reads. ApplySet: KEP-3659, https://git.k8s.io/enhancements/keps/sig-cli/3659-kubectl-apply-prune */
+
+/** Label of members: the id of their ApplySet. */
+export const PART_OF = 'applyset.kubernetes.io/part-of';
+/** Label of the parent: the id of the ApplySet it stands for. */
+export const APPLYSET_ID = 'applyset.kubernetes.io/id';
+export const APPLYSET_TOOLING = 'applyset.kubernetes.io/tooling';
+export const APPLYSET_GROUP_KINDS = 'applyset.kubernetes.io/contains-group-kinds';
+export const APPLYSET_NAMESPACES = 'applyset.kubernetes.io/additional-namespaces';
+
+/** Label of members: the agent's id. One watch per kind selects by it, whatever the number of units. */
+export const AGENT_ID = 'kas.gitops/agent';
+/** Annotation of members: digest of the manifest applied last, so that a restarted agent knows what it did. */
+export const DIGEST = 'kas.gitops/digest';
+/** Annotation of the parent: the unit it belongs to, for people. */
+export const UNIT = 'kas.gitops/unit';
+
+const KEEP: readonly (readonly [annotation: string, value: RegExp])[] = [
+  ['kas.gitops/prune', /^disabled$/],
+  ['kustomize.toolkit.fluxcd.io/prune', /^disabled$/i],
+  ['argocd.argoproj.io/sync-options', /(^|,)\s*Prune=false\s*(,|$)/i],
+  ['helm.sh/resource-policy', /(^|,)\s*keep\s*(,|$)/],
+  ['cli-utils.sigs.k8s.io/on-remove', /^keep$/],
+  ['client.lifecycle.config.k8s.io/deletion', /^detach$/],
+];
+
+/** The annotation that forbids to delete the object, as `name: value`; undefined when there is none. */
+export function keepAnnotation(annotations: Readonly<Record<string, string>> | undefined): string | undefined {
+  if (annotations === undefined) return undefined;
+  for (const [name, pattern] of KEEP) {
+    const value = annotations[name];
+    if (value !== undefined && pattern.test(value)) return `${name}: ${value}`;
+  }
+  return undefined;
+}

@@ -1,0 +1,187 @@
+import { abortable, sleep } from '../../lib/abort.ts';
+import { Backoff } from '../../lib/backoff.ts';
+import { isAbort, toError, UnavailableError } from '../../lib/errors.ts';
+import type { Logger } from '../../lib/log.ts';
+import type { Cluster, LiveObject, ResourceType } from '../kube/cluster.ts';
+import { KubeError } from '../kube/kube-error.ts';
+import { AGENT_ID } from './labels.ts';
+import { isNewer, type LiveEntry, liveEntry } from './live-entry.ts';
+
+/** Told of every change; calls must not wait. */
+export interface LiveObserver {
+  seen(entry: LiveEntry, object: LiveObject): void;
+  /** The object is deleted or lost the agent's label; which of them a watch does not tell. */
+  lost(entry: LiveEntry): void;
+}
+
+interface KindWatch {
+  readonly type: ResourceType;
+  readonly entries: Map<string, LiveEntry>;
+  /** At which resourceVersion objects were lost, so that a late answer does not bring them back. */
+  readonly lost: Map<string, string>;
+  /** Settled by the list that a watch starts with; a new one after a failure. */
+  synced: PromiseWithResolvers<void>;
+  running: Promise<void>;
+}
+
+const SYNC_TIMEOUT_MS = 30_000;
+const REMEMBER_LOST = 10_000;
+
+/**
+ * What the cluster holds of this agent's objects: one watch per kind, selected by the agent's label, so that it stays
+ * small however big the cluster is. Knows only what a watch has told: absence is not proven by it.
+ */
+export class LiveState {
+  readonly #cluster: Cluster;
+  readonly #selector: string;
+  readonly #observer: LiveObserver;
+  readonly #log: Logger;
+  readonly #watches = new Map<string, KindWatch>();
+  readonly #stop = new AbortController();
+
+  constructor(deps: { cluster: Cluster; agentId: number; observer: LiveObserver; log: Logger }) {
+    this.#cluster = deps.cluster;
+    this.#selector = `${AGENT_ID}=${deps.agentId}`;
+    this.#observer = deps.observer;
+    this.#log = deps.log;
+  }
+
+  get(key: string): LiveEntry | undefined {
+    for (const { entries } of this.#ofKind(key)) {
+      const entry = entries.get(key);
+      if (entry !== undefined) return entry;
+    }
+    return undefined;
+  }
+
+  /** All objects that carry the ApplySet label. */
+  members(applySetId: string): Iterable<LiveEntry> {
+    const members = new Map<string, LiveEntry>();
+    for (const { entries } of this.#watches.values()) {
+      for (const entry of entries.values()) if (entry.partOf === applySetId) members.set(entry.key, entry);
+    }
+    return members.values();
+  }
+
+  /** Whether the kind is watched, in whatever version. */
+  follows(group: string, kind: string): boolean {
+    return this.#ofKind(`${group}|${kind}||`).length > 0;
+  }
+
+  /**
+   * Watches these kinds, too, and resolves when what exists of them is known. Rejects with an UnavailableError when the
+   * API server does not tell within half a minute.
+   */
+  async follow(types: Iterable<ResourceType>, signal: AbortSignal): Promise<void> {
+    const watches = [...types].map((type) => this.#watch(type));
+    const limit = AbortSignal.timeout(SYNC_TIMEOUT_MS);
+    for (const watch of watches) {
+      try {
+        await abortable(watch.synced.promise, AbortSignal.any([signal, limit]));
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!limit.aborted) throw error;
+        throw new UnavailableError(`The API server does not list ${watch.type.resource} that carry the label ${this.#selector}`);
+      }
+    }
+  }
+
+  /** What an answer to our own write says; the watch may tell it later, or has told more already. */
+  note(object: LiveObject): void {
+    const entry = liveEntry(object);
+    for (const { entries, lost } of this.#ofKind(entry.key)) {
+      const known = entries.get(entry.key);
+      const lostAt = lost.get(entry.key);
+      if (lostAt !== undefined && !isNewer(entry.resourceVersion, lostAt)) continue;
+      if (known === undefined || isNewer(entry.resourceVersion, known.resourceVersion)) entries.set(entry.key, entry);
+    }
+  }
+
+  /** The object was seen to be absent. */
+  drop(key: string, uid: string): void {
+    for (const { entries } of this.#ofKind(key)) if (entries.get(key)?.uid === uid) entries.delete(key);
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort(new DOMException('The engine stops', 'AbortError'));
+    await Promise.all([...this.#watches.values()].map(({ running }) => running));
+  }
+
+  /** The version in which manifests name a kind matters: fields are owned by their name in it. */
+  #watch(type: ResourceType): KindWatch {
+    const name = `${type.group}|${type.kind}|${type.version}`;
+    const known = this.#watches.get(name);
+    if (known !== undefined) return known;
+    const watch: KindWatch = { type, entries: new Map(), lost: new Map(), synced: pending(), running: Promise.resolve() };
+    this.#watches.set(name, watch);
+    watch.running = this.#run(watch).finally(() => this.#watches.delete(name));
+    return watch;
+  }
+
+  #ofKind(key: string): readonly KindWatch[] {
+    const [group, kind] = key.split('|', 2);
+    return [...this.#watches.values()].filter(({ type }) => type.kind === kind && type.group === group);
+  }
+
+  async #run(watch: KindWatch): Promise<void> {
+    const signal = this.#stop.signal;
+    const backoff = new Backoff({ initialMs: 500, maxMs: 30_000, factor: 2, jitter: 0.5, resetAfterMs: 60_000 });
+    while (!signal.aborted) {
+      try {
+        await this.#follow(watch, signal);
+      } catch (error) {
+        watch.synced.reject(error);
+        if (isAbort(error, signal)) return;
+        if (error instanceof KubeError && (error.code === 404 || error.code === 405)) {
+          // The kind is gone and all its objects with it.
+          this.#lose(watch.entries, new Set());
+          return;
+        }
+        watch.synced = pending();
+        const delayMs = Math.round(backoff.next());
+        this.#log.warn('A watch failed', { kind: watch.type.kind, delayMs, err: toError(error) });
+        await sleep(delayMs, signal).catch(() => undefined);
+      }
+    }
+  }
+
+  async #follow({ type, entries, lost, synced }: KindWatch, signal: AbortSignal): Promise<void> {
+    for await (const event of this.#cluster.watch(type, { labelSelector: this.#selector }, signal)) {
+      if (event.type === 'SYNCED') {
+        lost.clear();
+        this.#lose(entries, event.keys);
+        synced.resolve();
+        continue;
+      }
+      const entry = liveEntry(event.object);
+      const known = entries.get(entry.key);
+      // An answer to a write of ours can be ahead of the watch.
+      if (known !== undefined && isNewer(known.resourceVersion, entry.resourceVersion)) continue;
+      if (event.type === 'DELETED') {
+        entries.delete(entry.key);
+        if (lost.size >= REMEMBER_LOST) lost.clear();
+        lost.set(entry.key, entry.resourceVersion);
+        this.#observer.lost(entry);
+      } else {
+        lost.delete(entry.key);
+        entries.set(entry.key, entry);
+        this.#observer.seen(entry, event.object);
+      }
+    }
+  }
+
+  #lose(entries: Map<string, LiveEntry>, remaining: ReadonlySet<string>): void {
+    for (const [key, entry] of entries) {
+      if (remaining.has(`${entry.id.namespace}/${entry.id.name}`)) continue;
+      entries.delete(key);
+      this.#observer.lost(entry);
+    }
+  }
+}
+
+function pending(): PromiseWithResolvers<void> {
+  const synced = Promise.withResolvers<void>();
+  // Nobody may be waiting for it.
+  synced.promise.catch(() => undefined);
+  return synced;
+}

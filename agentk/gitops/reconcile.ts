@@ -1,0 +1,86 @@
+import { applyInOrder } from './apply.ts';
+import { type ChangeSet, hasFailures } from './change-set.ts';
+import { resolveBundle } from './desired.ts';
+import { followScope } from './follow-scope.ts';
+import { type Inventory, scopeOf } from './inventory.ts';
+import { orderObjects } from './order.ts';
+import { planSync } from './plan.ts';
+import { prune } from './prune.ts';
+import type { EngineParts, Neighbours } from './sync-context.ts';
+import type { TrackedObject } from './tracked-object.ts';
+import type { Unit, UnitBundle } from './unit.ts';
+import type { UnitObjects } from './unit-objects.ts';
+
+export interface Reconciliation {
+  readonly unit: Unit;
+  readonly bundle: UnitBundle;
+  readonly objects: UnitObjects;
+  readonly inventory: Inventory;
+  readonly neighbours: Neighbours;
+  readonly parts: EngineParts;
+  /** Called whenever an object's outcome is known. */
+  readonly progress: () => void;
+}
+
+/**
+ * Makes the cluster as the bundle says. May be run again and again: each run does what is left to do. Failures of single
+ * objects are outcomes; it throws when nothing could be done, or the signal's reason, with no request left on its way.
+ */
+export async function reconcile(sync: Reconciliation, signal: AbortSignal): Promise<ChangeSet> {
+  const { unit, bundle, objects, inventory, neighbours, parts } = sync;
+  const { live } = parts;
+  const { applySetId } = inventory;
+
+  // Find the place of every object in this cluster.
+  await parts.catalog.load(signal);
+  const { desired, failed } = await resolve(sync, signal);
+  objects.expect(desired, failed);
+
+  // See what is there: watch every kind that the unit has or had.
+  const before = await inventory.load(signal);
+  await followScope(desired, before, parts, signal);
+
+  // Compare.
+  const plan = planSync({
+    unit: unit.name,
+    desired,
+    known: (key) => objects.get(key)?.known,
+    live: (key) => live.get(key),
+    members: live.members(applySetId),
+    applySetId,
+    ...neighbours,
+  });
+
+  // Say what will be ours before it is.
+  await inventory.widen(scopeOf(desired.map(({ id }) => id)), signal);
+
+  // Apply.
+  const order = orderObjects(desired);
+  const apply = { steps: plan.steps, order, objects: objects.byKey, applySetId, parts, progress: sync.progress };
+  await applyInOrder(apply, signal);
+
+  // Prune, but only when Git's word is known to be whole and in place.
+  const notPruned = plan.surplus.length === 0 ? '' : reasonNotToPrune(unit, bundle, objects.all());
+  const surplus = notPruned === '' ? plan.surplus : [];
+  const pruned = await prune({ surplus, applySetId, parts, timeoutMs: unit.reconcileTimeoutMs }, signal);
+
+  // Forget where nothing is left.
+  const left = pruned.filter(({ outcome }) => outcome.action !== 'pruned').map(({ entry }) => entry.id);
+  if (notPruned === '' && failed.length === 0) {
+    await inventory.narrow(scopeOf([...desired.map(({ id }) => id), ...left]), signal);
+  }
+  return { objects: objects.all(), pruned, notPruned };
+}
+
+async function resolve({ bundle, unit, parts }: Reconciliation, signal: AbortSignal): Promise<ReturnType<typeof resolveBundle>> {
+  const first = resolveBundle(bundle.bundle, parts.catalog, unit.defaultNamespace);
+  if (!first.failed.some(({ reason }) => reason === 'UnknownKind')) return first;
+  await parts.catalog.refresh(signal);
+  return resolveBundle(bundle.bundle, parts.catalog, unit.defaultNamespace);
+}
+
+function reasonNotToPrune(unit: Unit, bundle: UnitBundle, objects: Iterable<TrackedObject>): string {
+  if (!unit.prune) return 'PruneDisabled';
+  if (bundle.bundle.objects.length === 0) return 'EmptyBundle';
+  return hasFailures(objects) ? 'ApplyFailed' : '';
+}

@@ -1,0 +1,24 @@
+import type { Cluster } from '../kube/cluster.ts';
+import type { Applier } from './applier.ts';
+import type { Catalog } from './catalog.ts';
+import type { LiveState } from './live-state.ts';
+
+/** What all units of an agent share. */
+export interface EngineParts {
+  readonly cluster: Cluster;
+  readonly catalog: Catalog;
+  readonly live: LiveState;
+  readonly applier: Applier;
+  readonly agentId: number;
+  readonly fieldManager: string;
+  /** Fires when requests that are on their way shall be given up: a while after everything else was told to stop. */
+  readonly hardStop: AbortSignal;
+}
+
+/** The other units of the agent, seen from one of them. */
+export interface Neighbours {
+  /** Another unit whose bundle holds the object. */
+  claimedBy(key: string): string | undefined;
+  /** Whether a label of this agent's may be replaced: its unit is not configured, or is known not to want the object. */
+  mayTakeOver(applySetId: string, key: string): boolean;
+}

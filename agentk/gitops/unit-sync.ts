@@ -1,0 +1,203 @@
+import { AbortScope, sleep } from '../../lib/abort.ts';
+import { Backoff } from '../../lib/backoff.ts';
+import { isAbort, toError, UnavailableError } from '../../lib/errors.ts';
+import { Latest } from '../../lib/latest.ts';
+import type { Logger } from '../../lib/log.ts';
+import type { LiveObject } from '../kube/cluster.ts';
+import { KubeError } from '../kube/kube-error.ts';
+import { classifyRefusal } from './apply-errors.ts';
+import { type ChangeSet, retryOf } from './change-set.ts';
+import { Corrector } from './correct.ts';
+import type { Inventory } from './inventory.ts';
+import type { LiveEntry } from './live-entry.ts';
+import type { Prerequisites } from './prerequisites.ts';
+import { reconcile } from './reconcile.ts';
+import type { EngineParts, Neighbours } from './sync-context.ts';
+import { SyncLog } from './sync-log.ts';
+import { NOT_TRIED } from './tracked-object.ts';
+import type { Reporter, Unit, UnitBundle } from './unit.ts';
+import { UnitObjects } from './unit-objects.ts';
+import { UnitStatus } from './unit-status.ts';
+
+export interface UnitSyncDeps {
+  readonly unit: Unit;
+  readonly parts: EngineParts;
+  readonly inventory: Inventory;
+  readonly neighbours: Neighbours;
+  readonly prerequisites: Prerequisites;
+  readonly reporter: Reporter;
+  readonly log: Logger;
+  readonly now: () => number;
+}
+
+const SOON = { initialMs: 1_000, maxMs: 60_000, factor: 2, jitter: 0.3, resetAfterMs: 600_000 };
+const SLOWLY = { initialMs: 30_000, maxMs: 300_000, factor: 2, jitter: 0.3, resetAfterMs: 900_000 };
+
+/**
+ * One unit, from its first bundle to its end: syncs the newest bundle, tries again what failed, and watches over what it
+ * applied. A newer bundle aborts the sync of an older one; two syncs never run at once.
+ */
+export class UnitSync {
+  readonly applySetId: string;
+  readonly #deps: UnitSyncDeps;
+  readonly #objects = new UnitObjects();
+  readonly #requests = new Latest<'sync'>();
+  readonly #stop = new AbortController();
+  readonly #status: UnitStatus;
+  readonly #log: SyncLog;
+  readonly #corrector: Corrector;
+  readonly #soon = new Backoff(SOON);
+  readonly #slowly = new Backoff(SLOWLY);
+  #unit: Unit;
+  #bundle: UnitBundle | undefined;
+  #begun: UnitBundle | undefined;
+  #running: AbortScope | undefined;
+  #retry = new AbortController();
+
+  constructor(deps: UnitSyncDeps) {
+    this.#deps = deps;
+    this.#unit = deps.unit;
+    this.applySetId = deps.inventory.applySetId;
+    this.#log = new SyncLog(deps.log, deps.now);
+    this.#status = new UnitStatus({ objects: this.#objects, report: (state) => deps.reporter.sync(state), now: deps.now });
+    this.#corrector = new Corrector(
+      {
+        parts: deps.parts,
+        applySetId: this.applySetId,
+        policy: () => this.#unit.driftPolicy,
+        report: (tracked, found) => {
+          if (this.#begun === undefined) return;
+          const { unit, project, commitId } = this.#begun;
+          const drift = { unit, project, commitId, id: tracked.desired.id, ...found };
+          deps.reporter.drift(drift);
+          this.#log.drift(drift);
+        },
+        resync: () => this.#tryAgain('soon'),
+        changed: (tracked) => this.#status.changed(tracked),
+        now: deps.now,
+      },
+      this.#stop.signal,
+    );
+  }
+
+  get unit(): Unit {
+    return this.#unit;
+  }
+
+  get bundle(): UnitBundle | undefined {
+    return this.#bundle;
+  }
+
+  configure(unit: Unit): void {
+    const before = this.#unit;
+    this.#unit = unit;
+    if (JSON.stringify(before) !== JSON.stringify(unit)) this.#requests.set('sync');
+  }
+
+  submit(bundle: UnitBundle): void {
+    this.#bundle = bundle;
+    this.#running?.abort(new DOMException('A newer bundle is here', 'AbortError'));
+    this.#soon.reset();
+    this.#slowly.reset();
+    this.#requests.set('sync');
+  }
+
+  /** Something that objects of the unit wait for may be there now. */
+  resync(): void {
+    if (this.#bundle !== undefined) this.#requests.set('sync');
+  }
+
+  /** Whether the newest bundle holds the object; undefined while there is none. */
+  wants(key: string): boolean | undefined {
+    return this.#bundle === undefined ? undefined : this.#objects.get(key) !== undefined;
+  }
+
+  seen(entry: LiveEntry, live: LiveObject): void {
+    const tracked = this.#objects.get(entry.key);
+    // Fields are owned by their names in the manifest's version.
+    const version = live.apiVersion.slice(live.apiVersion.indexOf('/') + 1);
+    if (tracked === undefined || version !== tracked.desired.manifest.version) return;
+    this.#corrector.seen(tracked, live);
+  }
+
+  lost(entry: LiveEntry): void {
+    const tracked = this.#objects.get(entry.key);
+    if (tracked?.outcome.reason === 'Terminating') this.resync();
+    else if (tracked !== undefined) this.#corrector.lost(tracked);
+  }
+
+  /** Until `signal` fires and nothing of the unit is on its way any more. */
+  async run(signal: AbortSignal): Promise<void> {
+    const stop = (): void => {
+      this.#stop.abort(signal.reason);
+      this.#retry.abort(signal.reason);
+      this.#requests.close();
+    };
+    signal.addEventListener('abort', stop, { once: true });
+    if (signal.aborted) stop();
+    for await (const _request of this.#requests) {
+      if (this.#stop.signal.aborted) break;
+      await this.#attempt();
+    }
+    await this.#corrector.idle();
+    this.#status.close();
+  }
+
+  async #attempt(): Promise<void> {
+    const bundle = this.#bundle;
+    if (bundle === undefined) return;
+    this.#retry.abort(new DOMException('A sync has begun', 'AbortError'));
+    using scope = new AbortScope(this.#stop.signal);
+    this.#running = scope;
+    if (this.#begun !== bundle) {
+      this.#begun = bundle;
+      this.#objects.startOver(NOT_TRIED);
+      this.#status.begin(bundle, this.#unit.reconcileTimeoutMs);
+    }
+    const startedAt = this.#deps.now();
+    try {
+      const { parts, inventory, neighbours } = this.#deps;
+      const progress = (): void => this.#status.touch();
+      const sync = { unit: this.#unit, bundle, objects: this.#objects, inventory, neighbours, parts, progress };
+      const changes = await reconcile(sync, scope.signal);
+      this.#finish(bundle, changes, startedAt);
+    } catch (error) {
+      if (!isAbort(error, scope.signal)) this.#fail(bundle, toError(error));
+    } finally {
+      this.#running = undefined;
+    }
+  }
+
+  #finish(bundle: UnitBundle, changes: ChangeSet, startedAt: number): void {
+    const { phase } = this.#status.finish(changes);
+    this.#log.finished(bundle, changes, phase, startedAt);
+    const { prerequisites } = this.#deps;
+    prerequisites.await(
+      this.#unit.name,
+      changes.objects.map(({ desired, outcome }) => ({ desired, outcome })),
+    );
+    const retry = retryOf(changes);
+    if (retry !== undefined) this.#tryAgain(retry);
+  }
+
+  #fail(bundle: UnitBundle, error: Error): void {
+    const refusal = error instanceof KubeError ? classifyRefusal(error) : undefined;
+    const transient = error instanceof UnavailableError || refusal?.retry === 'soon' || refusal?.retry === 'at_once';
+    const reason = refusal?.reason ?? (transient ? 'Unavailable' : 'InternalError');
+    this.#status.fail({ reason, message: error.message, permanent: !transient });
+    this.#log.failed(bundle, reason, error);
+    this.#tryAgain(transient ? 'soon' : 'slowly');
+  }
+
+  #tryAgain(when: 'soon' | 'slowly'): void {
+    this.#retry.abort(new DOMException('Another retry takes its place', 'AbortError'));
+    const retry = new AbortController();
+    this.#retry = retry;
+    if (this.#stop.signal.aborted) return;
+    const delayMs = (when === 'soon' ? this.#soon : this.#slowly).next();
+    void sleep(delayMs, retry.signal).then(
+      () => this.#requests.set('sync'),
+      () => undefined,
+    );
+  }
+}
