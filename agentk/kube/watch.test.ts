@@ -1,33 +1,23 @@
-import { type ControlPlane, startControlPlane, useCluster } from '../../test/harness/cluster.ts';
+import { useCluster } from '../../test/harness/cluster.ts';
 import { DelayProxy } from '../../test/harness/delay-proxy.ts';
 import { createTempDir } from '../../test/harness/temp-dir.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
-import type { ResourceType } from './cluster.ts';
 import type { KubeCluster } from './kube-cluster.ts';
 import { KubeError } from './kube-error.ts';
-import { configMapBody, openCluster, typeOf, WatchRecorder, writeKubeconfigFor } from './testing/open-cluster.ts';
+import {
+  apply,
+  configMapBody,
+  follow,
+  OPTIONS,
+  openCluster,
+  portOf,
+  remove,
+  typeOf,
+  WatchRecorder,
+  writeKubeconfigFor,
+} from './testing/open-cluster.ts';
 
-const OPTIONS = { fieldManager: 'agentk-test', force: true } as const;
 const signal = new AbortController().signal;
-
-async function apply(cluster: KubeCluster, namespace: string, name: string, labels: Record<string, string>): Promise<void> {
-  const ref = { type: typeOf(cluster, 'ConfigMap'), namespace, name };
-  await cluster.apply(ref, configMapBody(ref, { at: `${performance.now()}` }, labels), OPTIONS, signal);
-}
-
-async function remove(cluster: KubeCluster, namespace: string, name: string): Promise<void> {
-  const ref = { type: typeOf(cluster, 'ConfigMap'), namespace, name };
-  const { uid, resourceVersion } = (await cluster.get(ref, signal)).metadata;
-  await cluster.delete(ref, { uid, resourceVersion, propagationPolicy: 'Background' }, signal);
-}
-
-function follow(cluster: KubeCluster, labelSelector: string, type: ResourceType = typeOf(cluster, 'ConfigMap')): WatchRecorder {
-  return new WatchRecorder((stop) => cluster.watch(type, { labelSelector }, stop));
-}
-
-function portOf(kubeconfigText: string): number {
-  return Number(new URL(/server: (\S+)/.exec(kubeconfigText)?.[1] ?? '').port);
-}
 
 describe('watch', () => {
   const shared = useCluster();
@@ -216,52 +206,5 @@ describe('watch behind a network that fails', () => {
     await apply(cluster, namespace, 'two', { w: `${namespace}-0` });
     await watches[0]?.waitFor('ADDED two');
     await Promise.all(watches.map(async (watch) => await watch[Symbol.asyncDispose]()));
-  });
-});
-
-describe('watch of an API server that is killed', () => {
-  let controlPlane: ControlPlane;
-
-  beforeAll(async () => {
-    controlPlane = await startControlPlane({}, signal);
-  });
-
-  afterAll(async () => await controlPlane.stop());
-
-  it('lists again when its version has expired meanwhile, and names what is left', async () => {
-    await using directory = await createTempDir();
-    await using proxy = await DelayProxy.listen({ port: portOf(`server: ${controlPlane.server}`) });
-    const kubeconfig = await writeKubeconfigFor(proxy.port, controlPlane.kubeconfigPath, directory.path);
-    const { cluster: direct } = await openCluster(controlPlane.kubeconfigPath);
-    await using _direct = direct;
-    const { cluster, logged } = await openCluster(kubeconfig);
-    await using _cluster = cluster;
-    await apply(direct, 'default', 'kept', { w: 'killed' });
-    await apply(direct, 'default', 'gone', { w: 'killed' });
-    await using watch = follow(cluster, 'w=killed');
-    await watch.waitFor('SYNCED gone,kept');
-    proxy.pause();
-    await remove(direct, 'default', 'gone');
-    await apply(direct, 'default', 'other', {});
-    // A new server has nothing in its watch cache that is older than its start.
-    await controlPlane.restartApiServer(signal);
-    proxy.cut();
-    proxy.resume();
-    await watch.waitFor('SYNCED kept');
-    expect(logged()).toContain('too old resource version');
-    await apply(direct, 'default', 'new', { w: 'killed' });
-    await watch.waitFor('ADDED new');
-  });
-
-  it('comes back by itself, over the same address', async () => {
-    const { cluster } = await openCluster(controlPlane.kubeconfigPath);
-    await using _cluster = cluster;
-    await apply(cluster, 'default', 'first', { w: 'back' });
-    await using watch = follow(cluster, 'w=back');
-    await watch.waitFor('SYNCED first');
-    await controlPlane.restartApiServer(signal);
-    await apply(cluster, 'default', 'second', { w: 'back' });
-    await watch.waitFor('ADDED second');
-    expect(watch.ended).toBeUndefined();
   });
 });

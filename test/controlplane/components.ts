@@ -7,6 +7,8 @@ export interface Layout {
   readonly etcdPort: number;
   readonly etcdPeerPort: number;
   readonly apiServerPort: number;
+  /** Further flags of kube-apiserver. */
+  readonly apiServerArgs: readonly string[];
 }
 
 export interface Component {
@@ -70,6 +72,7 @@ export function kubeApiserver(binaries: Binaries, layout: Layout): Component {
       '--allow-privileged=true',
       // A loopback address is refused as an endpoint of the kubernetes service; nobody reaches it by that name here.
       '--endpoint-reconciler-type=none',
+      ...layout.apiServerArgs,
     ],
   };
 }

@@ -23,6 +23,8 @@ import { createOwnedDirectory, recordGroup, removeLeftovers } from './leftovers.
 export interface ControlPlaneOptions {
   /** How many nodes kwok plays; 2 when absent. */
   readonly nodes?: number;
+  /** Further flags of kube-apiserver. */
+  readonly apiServerArgs?: readonly string[];
   /** Told what a build of the programs does; standard error when absent. */
   readonly progress?: Progress;
 }
@@ -42,6 +44,7 @@ export async function startControlPlane(options: ControlPlaneOptions, signal: Ab
     etcdPort: await freePort(),
     etcdPeerPort: await freePort(),
     apiServerPort: await freePort(),
+    apiServerArgs: options.apiServerArgs ?? [],
   });
   try {
     await controlPlane.start(options.nodes ?? 2, signal);

@@ -49,6 +49,8 @@ export function configMapBody(ref: ObjectRef, data: Record<string, string>, labe
   return JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata, data });
 }
 
+const NEVER = new AbortController().signal;
+
 /** Follows a watch in the background and keeps what came. */
 export class WatchRecorder implements AsyncDisposable {
   readonly events: WatchEvent[] = [];
@@ -90,4 +92,34 @@ export class WatchRecorder implements AsyncDisposable {
       this.ended = error;
     }
   }
+}
+
+export const OPTIONS = { fieldManager: 'agentk-test', force: true } as const;
+
+/** Applies a ConfigMap that differs from the one before. */
+export async function apply(
+  cluster: KubeCluster,
+  namespace: string,
+  name: string,
+  labels: Record<string, string>,
+): Promise<void> {
+  const ref = { type: typeOf(cluster, 'ConfigMap'), namespace, name };
+  await cluster.apply(ref, configMapBody(ref, { at: `${performance.now()}` }, labels), OPTIONS, NEVER);
+}
+
+/** Deletes a ConfigMap as it is now. */
+export async function remove(cluster: KubeCluster, namespace: string, name: string): Promise<void> {
+  const ref = { type: typeOf(cluster, 'ConfigMap'), namespace, name };
+  const { uid, resourceVersion } = (await cluster.get(ref, NEVER)).metadata;
+  await cluster.delete(ref, { uid, resourceVersion, propagationPolicy: 'Background' }, NEVER);
+}
+
+/** Follows ConfigMaps that carry the label. */
+export function follow(cluster: KubeCluster, labelSelector: string): WatchRecorder {
+  const type = typeOf(cluster, 'ConfigMap');
+  return new WatchRecorder((stop) => cluster.watch(type, { labelSelector }, stop));
+}
+
+export function portOf(kubeconfigText: string): number {
+  return Number(new URL(/server: (\S+)/.exec(kubeconfigText)?.[1] ?? '').port);
 }
