@@ -1,0 +1,119 @@
+import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { z } from 'zod';
+import { sleep } from '../../lib/abort.ts';
+import { UserError } from '../../lib/errors.ts';
+import type { ProjectConfig } from './config.ts';
+
+const PREFIX = 'kaspush-';
+const TOKEN_BYTES = 32;
+const LOCK_ATTEMPTS = 50;
+const LOCK_WAIT_MS = 100;
+const OWNER_ONLY = 0o600;
+
+/** Which repository a token belongs to. */
+export interface TokenScope {
+  readonly storage: string;
+  readonly relativePath: string;
+}
+
+const tokensFile = z.strictObject({
+  tokens: z.array(
+    z.strictObject({
+      storage: z.string(),
+      relative_path: z.string(),
+      sha256: z.string().regex(/^[0-9a-f]{64}$/),
+      created_at: z.string(),
+    }),
+  ),
+});
+
+type TokensFile = z.infer<typeof tokensFile>;
+
+/** The push tokens of all projects: those of the configuration, and those in the tokens file as it is at the moment. */
+export class PushTokens {
+  readonly #file: string;
+  readonly #projects: readonly ProjectConfig[];
+  #version = '';
+  #content: TokensFile = { tokens: [] };
+
+  constructor(file: string, projects: readonly ProjectConfig[]) {
+    this.#file = file;
+    this.#projects = projects;
+  }
+
+  /** Whether `token` may push to the repository. Compares with every hash in constant time. */
+  async allows(scope: TokenScope, token: string): Promise<boolean> {
+    await this.#refresh();
+    const given = createHash('sha256').update(token).digest();
+    let allowed = false;
+    for (const hash of this.#hashes(scope)) if (timingSafeEqual(given, Buffer.from(hash, 'hex'))) allowed = true;
+    return allowed;
+  }
+
+  #hashes({ storage, relativePath }: TokenScope): string[] {
+    const configured = this.#projects.filter((project) => project.storage === storage && project.relativePath === relativePath);
+    const created = this.#content.tokens.filter((token) => token.storage === storage && token.relative_path === relativePath);
+    return [...configured.flatMap((project) => project.pushTokenHashes), ...created.map(({ sha256 }) => sha256)];
+  }
+
+  /** Every change replaces the file, so inode, time and size tell one version from the next. */
+  async #refresh(): Promise<void> {
+    const found = await stat(this.#file, { bigint: true }).catch(() => undefined);
+    const version = found === undefined ? '' : `${found.ino}:${found.mtimeNs}:${found.size}`;
+    if (version === this.#version) return;
+    this.#content = await readTokens(this.#file);
+    this.#version = version;
+  }
+}
+
+/** Makes a new push token and stores its hash. The token is returned this once. */
+export async function createPushToken(file: string, scope: TokenScope, signal: AbortSignal): Promise<string> {
+  const token = PREFIX + randomBytes(TOKEN_BYTES).toString('base64url');
+  const sha256 = createHash('sha256').update(token).digest('hex');
+  await mkdir(dirname(file), { recursive: true });
+  await using _lock = await lock(`${file}.lock`, signal);
+  const { tokens } = await readTokens(file);
+  const entry = { storage: scope.storage, relative_path: scope.relativePath, sha256, created_at: new Date().toISOString() };
+  const temporary = `${file}.${randomUUID()}`;
+  try {
+    await writeFile(temporary, `${JSON.stringify({ tokens: [...tokens, entry] }, undefined, 2)}\n`, {
+      mode: OWNER_ONLY,
+      flush: true,
+    });
+    await rename(temporary, file);
+  } finally {
+    await rm(temporary, { force: true });
+  }
+  return token;
+}
+
+async function readTokens(file: string): Promise<TokensFile> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { tokens: [] };
+    throw error;
+  }
+  try {
+    return tokensFile.parse(JSON.parse(text));
+  } catch (error) {
+    throw new UserError(`${file}: is not a file of push tokens; remove it and make new tokens`, { cause: error });
+  }
+}
+
+/** Keeps two processes from writing at the same time. */
+async function lock(path: string, signal: AbortSignal): Promise<AsyncDisposable> {
+  for (let attempt = 0; attempt < LOCK_ATTEMPTS; attempt++) {
+    try {
+      await (await open(path, 'wx', OWNER_ONLY)).close();
+      return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      await sleep(LOCK_WAIT_MS, signal);
+    }
+  }
+  throw new UserError(`${path} is held by another process; remove it if there is none`);
+}
