@@ -39,6 +39,8 @@ export interface AdoptionOptions {
  * writes (`Update`, no subresource) own them and had not left them there before: the sidecar that an injector added
  * stays. Metadata is left alone.
  *
+ * It must come before the apply: one that succeeds restores our entry, and nothing tells the intruder any more.
+ *
  * @returns undefined when there is nothing to take. The patch carries the live resourceVersion: 409 means read again.
  */
 export function adoptionPatch(

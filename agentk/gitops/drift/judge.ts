@@ -23,9 +23,15 @@ export type Verdict =
   | { readonly kind: 'stale' }
   /**
    * The values are as they were, our entry is not: a co-owner took fields, or somebody edited them and back. One quiet
-   * apply owns them again. `released`: our entry is gone altogether.
+   * apply owns them again.
    */
-  | { readonly kind: 'reown'; readonly released: boolean }
+  | {
+      readonly kind: 'reown';
+      /** Our entry is gone altogether. */
+      readonly released: boolean;
+      /** Somebody else applied other fields under our manager name. */
+      readonly appliedByOther: boolean;
+    }
   /** Somebody else applies under our manager name, with the same values. */
   | { readonly kind: 'applied_by_other'; readonly change: Change; readonly state: OwnedState }
   /** Values differ. */
@@ -53,9 +59,10 @@ export function judge(before: OwnedState, live: LiveObject, manager: string): Ve
   const sameEntry = entry !== undefined && sameFields(before.entry, entry);
   // Parsing the kept text is left to the rare case that the live object does not carry the same set already.
   const fields = sameEntry ? (entry.fieldsV1 ?? emptyFields) : parseFields(before.entry);
-  const appliedByOther = sameEntry && isLater(entry, before);
+  // Only an apply under our name moves our entry's time; losing fields to others does not.
+  const appliedByOther = entry !== undefined && isLater(entry, before);
   if (digestOf(slotTexts(fields, live)) === before.valuesDigest) {
-    if (!sameEntry) return { kind: 'reown', released: entry === undefined };
+    if (!sameEntry) return { kind: 'reown', released: entry === undefined, appliedByOther };
     const state = movedTo(before, live, entry);
     if (!appliedByOther) return { kind: 'none', state };
     return { kind: 'applied_by_other', change: changeOf(entry), state };

@@ -1,0 +1,98 @@
+import { readFileSync } from 'node:fs';
+import { Agent, request } from 'node:https';
+import { KubeConfig } from '@kubernetes/client-node';
+import type { LiveObject } from '../../../kube/cluster.ts';
+
+export type PatchKind = 'merge' | 'strategic' | 'json' | 'apply';
+
+const contentTypes: Readonly<Record<PatchKind, string>> = {
+  merge: 'application/merge-patch+json',
+  strategic: 'application/strategic-merge-patch+json',
+  json: 'application/json-patch+json',
+  apply: 'application/apply-patch+yaml',
+};
+
+export interface RawAnswer {
+  readonly status: number;
+  readonly body: LiveObject;
+}
+
+/** Plain requests to an API server, as people and controllers make them. */
+export class RawApi implements Disposable {
+  readonly #server: URL;
+  readonly #agent: Agent;
+  readonly #headers: Record<string, string>;
+
+  constructor(kubeconfigPath: string) {
+    const config = new KubeConfig();
+    config.loadFromString(readFileSync(kubeconfigPath, 'utf8'));
+    const cluster = config.getCurrentCluster();
+    const user = config.getCurrentUser();
+    if (cluster === null || user === null) throw new Error(`${kubeconfigPath} has no current context`);
+    this.#server = new URL(cluster.server);
+    this.#headers = user.token === undefined ? {} : { authorization: `Bearer ${user.token}` };
+    const decoded = (data: string | undefined): Buffer | undefined =>
+      data === undefined ? undefined : Buffer.from(data, 'base64');
+    this.#agent = new Agent({
+      keepAlive: true,
+      ca: decoded(cluster.caData),
+      cert: decoded(user.certData),
+      key: decoded(user.keyData),
+    });
+  }
+
+  async get(path: string): Promise<LiveObject> {
+    return await this.#succeed('GET', path, undefined, 'application/json');
+  }
+
+  async create(path: string, object: unknown): Promise<LiveObject> {
+    return await this.#succeed('POST', path, object, 'application/json');
+  }
+
+  async replace(path: string, manager: string, object: unknown): Promise<LiveObject> {
+    return await this.#succeed('PUT', `${path}?fieldManager=${manager}`, object, 'application/json');
+  }
+
+  async patch(path: string, manager: string, kind: PatchKind, patch: unknown): Promise<LiveObject> {
+    const force = kind === 'apply' ? '&force=true' : '';
+    return await this.#succeed('PATCH', `${path}?fieldManager=${manager}${force}`, patch, contentTypes[kind]);
+  }
+
+  /** Like `patch` by force with `apply`, but with the status code instead of an error. */
+  async tryApply(
+    path: string,
+    manager: string,
+    object: unknown,
+    options: { readonly dryRun?: boolean } = {},
+  ): Promise<RawAnswer> {
+    const dryRun = options.dryRun === true ? '&dryRun=All' : '';
+    return await this.#request('PATCH', `${path}?fieldManager=${manager}&force=true${dryRun}`, object, contentTypes.apply);
+  }
+
+  [Symbol.dispose](): void {
+    this.#agent.destroy();
+  }
+
+  async #succeed(method: string, path: string, body: unknown, contentType: string): Promise<LiveObject> {
+    const answer = await this.#request(method, path, body, contentType);
+    if (answer.status < 300) return answer.body;
+    throw new Error(`${method} ${path} answered ${answer.status}: ${JSON.stringify(answer.body)}`);
+  }
+
+  async #request(method: string, path: string, body: unknown, contentType: string): Promise<RawAnswer> {
+    const { promise, resolve, reject } = Promise.withResolvers<RawAnswer>();
+    const headers = { ...this.#headers, 'content-type': contentType };
+    const call = request(new URL(path, this.#server), { method, agent: this.#agent, headers, timeout: 20_000 }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.on('error', reject);
+      response.on('end', () =>
+        resolve({ status: response.statusCode ?? 0, body: JSON.parse(Buffer.concat(chunks).toString('utf8')) as LiveObject }),
+      );
+    });
+    call.on('timeout', () => call.destroy(new Error(`${method} ${path} timed out`)));
+    call.on('error', reject);
+    call.end(body === undefined ? undefined : JSON.stringify(body));
+    return await promise;
+  }
+}
