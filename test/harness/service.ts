@@ -1,0 +1,57 @@
+import { createWriteStream, type WriteStream } from 'node:fs';
+import { type Program, startProgram } from './process.ts';
+
+export interface ServiceOptions {
+  readonly main: string;
+  readonly args: readonly string[];
+  /** The line that says it can be used. */
+  readonly ready: RegExp;
+  /** Gets every line, over all its lives. */
+  readonly logFile: string;
+}
+
+const START_TIMEOUT_MS = 30_000;
+
+/** One of our programs that can be started, killed and started again. */
+export class Service implements AsyncDisposable {
+  readonly #options: ServiceOptions;
+  readonly #log: WriteStream;
+  #program: Program | undefined;
+
+  constructor(options: ServiceOptions) {
+    this.#options = options;
+    this.#log = createWriteStream(options.logFile, { flags: 'a' });
+  }
+
+  /** Resolves when it is ready. */
+  async start(): Promise<void> {
+    const { main, args, ready } = this.#options;
+    this.#program = await startProgram(main, args, { onLine: (line) => this.#log.write(`${line}\n`) });
+    await this.#program.waitForLine(ready, START_TIMEOUT_MS);
+  }
+
+  /** The first line of its present life that matches. */
+  async waitForLine(pattern: RegExp, timeoutMs: number): Promise<string> {
+    return await this.#running().waitForLine(pattern, timeoutMs);
+  }
+
+  /** As `kill -9` would; resolves when it is gone. */
+  async kill(): Promise<void> {
+    await this.#running().kill('SIGKILL');
+  }
+
+  async stop(): Promise<void> {
+    await this.#program?.stop();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    await this.#program?.[Symbol.asyncDispose]();
+    this.#log.end();
+  }
+
+  #running(): Program {
+    if (this.#program === undefined) throw new Error(`${this.#options.main} was not started`);
+    return this.#program;
+  }
+}

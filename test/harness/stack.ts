@@ -1,0 +1,75 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { KasApi } from './kas-api.ts';
+import { Service } from './service.ts';
+import { PROJECT, prepareStack, type StackFiles, type StackSettings, stackFiles, writeConfigs } from './stack-files.ts';
+
+export interface StackOptions extends StackSettings {
+  /** Holds everything of the stack: configuration, secrets, repositories, logs. What is there is used again. */
+  readonly directory: string;
+  readonly kubeconfig: string;
+  readonly context?: string;
+}
+
+/**
+ * Git server, kas and agentk as three real processes on this machine, configured to work together. `open` starts the
+ * first two; agentk is started by whoever opened it, once the repository has content.
+ */
+export class Stack implements AsyncDisposable {
+  readonly files: StackFiles;
+  readonly gitserver: Service;
+  readonly kas: Service;
+  readonly agentk: Service;
+  readonly api: KasApi;
+  readonly #settings: StackSettings;
+
+  private constructor(options: StackOptions) {
+    const files = stackFiles(options.directory);
+    const service = (name: string, main: string, args: readonly string[], ready: RegExp): Service =>
+      new Service({ main, args, ready, logFile: join(files.directory, `${name}.log`) });
+    this.#settings = options;
+    this.files = files;
+    this.gitserver = service('gitserver', 'kas/gitserver/main.ts', ['serve', '--config', files.gitserverConfig], /"msg":"Ready"/);
+    this.kas = service('kas', 'kas/main.ts', ['serve', '--config', files.kasConfig], /"msg":"kas is ready"/);
+    this.agentk = service('agentk', 'agentk/main.ts', agentkArgs(files, options), /"msg":"Connected to kas"/);
+    this.api = new KasApi(options.addresses.kasApi, files.apiSecret);
+  }
+
+  static async open(options: StackOptions): Promise<Stack> {
+    await prepareStack(stackFiles(options.directory), options);
+    const stack = new Stack(options);
+    try {
+      await stack.gitserver.start();
+      await stack.kas.start();
+      return stack;
+    } catch (error) {
+      await stack[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** For `git clone`, with the token that also allows `git push`. */
+  get cloneUrl(): string {
+    const token = readFileSync(this.files.pushToken, 'utf8');
+    return `http://git:${token}@${this.#settings.addresses.gitHttp}/${PROJECT}.git`;
+  }
+
+  /** Starts git server and kas again, with other settings. */
+  async reconfigure(changes: Partial<Omit<StackSettings, 'addresses'>>): Promise<void> {
+    await this.gitserver.stop();
+    await this.kas.stop();
+    await writeConfigs(this.files, { ...this.#settings, ...changes });
+    await this.gitserver.start();
+    await this.kas.start();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const service of [this.agentk, this.kas, this.gitserver]) await service[Symbol.asyncDispose]();
+    this.api[Symbol.dispose]();
+  }
+}
+
+function agentkArgs(files: StackFiles, { addresses, kubeconfig, context }: StackOptions): string[] {
+  const args = ['--kas-address', `grpc://${addresses.kasAgents}`, '--token-file', files.agentToken, '--kubeconfig', kubeconfig];
+  return context === undefined ? args : [...args, '--context', context];
+}
