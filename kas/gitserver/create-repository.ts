@@ -1,10 +1,10 @@
-import { mkdir, mkdtemp, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, realpath, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { UserError } from '../../lib/errors.ts';
 import { GitFailure, gitOutput } from './git-process.ts';
 import { isolatedGit } from './isolated-git.ts';
 import { installPushHook } from './push-hook.ts';
-import { INTERNAL_FOLDER, placeIn, type RepositoryPath, type Storage, Storages } from './storages.ts';
+import { INTERNAL_FOLDER, isInside, placeIn, type RepositoryPath, type Storage, Storages } from './storages.ts';
 
 export interface CreateRepositoryOptions {
   readonly storage: Storage;
@@ -25,6 +25,7 @@ export async function createRepository(options: CreateRepositoryOptions, signal:
   if ((await stat(place).catch(() => undefined)) !== undefined)
     throw new UserError(`${relativePath}: exists already`, { kind: 'precondition', reason: 'RepositoryExists' });
   await mkdir(storage.path, { recursive: true });
+  await checkAncestors(storage, place);
   await checkBranchName(defaultBranch, storage.path, signal);
   const internal = join(storage.path, INTERNAL_FOLDER);
   await mkdir(internal, { recursive: true });
@@ -42,6 +43,20 @@ export async function createRepository(options: CreateRepositoryOptions, signal:
   const repository = await new Storages([storage]).repository(storage.name, relativePath);
   await installPushHook(repository);
   return repository;
+}
+
+/** No folder on the way may be a link that leads out of the storage. */
+async function checkAncestors(storage: Storage, place: string): Promise<void> {
+  const root = await realpath(storage.path);
+  for (let folder = dirname(place); ; folder = dirname(folder)) {
+    const found = await realpath(folder).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+      return undefined;
+    });
+    if (found === undefined) continue;
+    if (!isInside(root, found)) throw new UserError('relative path escapes root directory');
+    return;
+  }
 }
 
 async function checkBranchName(branch: string, cwd: string, signal: AbortSignal): Promise<void> {

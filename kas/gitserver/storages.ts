@@ -91,6 +91,7 @@ async function existing(path: string): Promise<string> {
   }
 }
 
-function isInside(root: string, path: string): boolean {
+/** Whether `path` is `root` or below it. Both absolute. */
+export function isInside(root: string, path: string): boolean {
   return path === root || path.startsWith(root.endsWith(sep) ? root : root + sep);
 }
