@@ -46,18 +46,23 @@ export class Applier {
     return type === undefined ? undefined : { type, namespace: id.namespace, name: id.name };
   }
 
+  /** The object as it is sent, JSON. */
+  body(desired: Desired, applySetId: string, uid?: string): string {
+    return applyBody(desired.object, {
+      id: desired.id,
+      labels: { [PART_OF]: applySetId, [AGENT_ID]: String(this.#deps.agentId) },
+      annotations: { [DIGEST]: desired.object.digest },
+      uid,
+    });
+  }
+
   /** One request. Rejects with a `KubeError`. To be called by the one who has the object to itself. */
   async apply(tracked: TrackedObject, applySetId: string, conditions: Conditions, signal: AbortSignal): Promise<Applied> {
     const { desired } = tracked;
     const ref = this.ref(desired);
     if (ref === undefined) throw new KubeError(`${desired.id.kind} is not served`, { code: 404, reason: 'NotFound' });
-    const { agentId, fieldManager } = this.#deps;
-    const body = applyBody(desired.object, {
-      id: desired.id,
-      labels: { [PART_OF]: applySetId, [AGENT_ID]: String(agentId) },
-      annotations: { [DIGEST]: desired.object.digest },
-      uid: conditions.uid,
-    });
+    const { fieldManager } = this.#deps;
+    const body = this.body(desired, applySetId, conditions.uid);
     const applied = await this.#deps.cluster.apply(ref, body, { fieldManager, force: conditions.force }, signal);
     this.#deps.live.note(applied.object);
     if (applied.object.metadata.deletionTimestamp === undefined) tracked.settle(applied.object, fieldManager);

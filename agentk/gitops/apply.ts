@@ -156,7 +156,7 @@ class ApplyRun {
       this.#lists.set(place, list);
     }
     const object = (await list).get(tracked.key);
-    if (object === undefined || !covers(tracked.desired.object, object)) return false;
+    if (object === undefined || !covers(parts.applier.body(tracked.desired, applySetId), object)) return false;
     tracked.settle(object, parts.fieldManager);
     return tracked.state !== undefined;
   }

@@ -107,7 +107,7 @@ export class Corrector {
     const { labels, annotations } = live.metadata;
     if (labels?.[PART_OF] !== this.#deps.applySetId) return;
     if (annotations?.[DIGEST] !== tracked.desired.object.digest) return;
-    if (covers(tracked.desired.object, live)) tracked.settle(live, this.#deps.parts.fieldManager);
+    if (covers(this.#body(tracked), live)) tracked.settle(live, this.#deps.parts.fieldManager);
   }
 
   #differs(tracked: TrackedObject, live: LiveObject, verdict: Extract<Verdict, { kind: 'drifted' | 'reown' }>): void {
@@ -129,7 +129,7 @@ export class Corrector {
   }
 
   #describe(tracked: TrackedObject, live: LiveObject, { paths, change }: Drifted): Finding {
-    const desired: unknown = JSON.parse(tracked.desired.object.content.toString('utf8'));
+    const desired: unknown = JSON.parse(this.#body(tracked));
     return {
       deleted: false,
       fields: describeFields(paths, desired, live),
@@ -260,6 +260,10 @@ export class Corrector {
     const { reason } = classifyRefusal(error);
     this.#deps.resync();
     return { outcome: 'failed', message: `${reason}: ${error.message}`, resolvedAt: undefined };
+  }
+
+  #body({ desired }: TrackedObject): string {
+    return this.#deps.parts.applier.body(desired, this.#deps.applySetId);
   }
 
   #report(tracked: TrackedObject, report: DriftReport): void {

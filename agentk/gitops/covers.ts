@@ -1,15 +1,12 @@
-import type { BundleObject } from '../../lib/bundle.ts';
 import type { LiveObject } from '../kube/cluster.ts';
 
 /**
- * Whether the live object holds every value of the manifest as written. True means that applying would change nothing.
- * False may also mean that the server writes a value in another way (`1000m` as `1`): applying is harmless then.
+ * Whether the live object holds every value of the body that we would apply, as written. True means that applying would
+ * change nothing. False may also mean that the server writes a value in another way (`1000m` as `1`): applying is
+ * harmless then.
  */
-export function covers(object: BundleObject, live: LiveObject): boolean {
-  const wanted = JSON.parse(object.content.toString('utf8')) as Record<string, unknown>;
-  const { metadata, status: _status, ...content } = wanted;
-  const { labels, annotations } = (metadata ?? {}) as Record<string, unknown>;
-  return holds(content, live) && holds({ labels, annotations }, live.metadata);
+export function covers(body: string, live: LiveObject): boolean {
+  return holds(JSON.parse(body), live);
 }
 
 function holds(wanted: unknown, live: unknown): boolean {

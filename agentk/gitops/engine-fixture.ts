@@ -149,3 +149,66 @@ function describe(state: SyncState | undefined): string {
 export function reader(cluster: TestCluster): ApiReader {
   return new ApiReader(cluster.kubeconfigPath);
 }
+
+/** Agent ids that no other test file or run uses on a shared cluster. */
+export function freshAgentId(): number {
+  agents += 1;
+  return agents;
+}
+
+let agents = Math.floor(Math.random() * 1_000_000_000);
+
+export function configMap(namespace: string, name: string, data: Record<string, string> = { x: '1' }): Manifest {
+  return { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace }, data };
+}
+
+export function deployment(namespace: string, name: string, image = 'example.org/app:1', replicas = 1): Manifest {
+  const labels = { app: name };
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name, namespace },
+    spec: {
+      replicas,
+      selector: { matchLabels: labels },
+      template: {
+        metadata: { labels },
+        spec: { containers: [{ name: 'app', image, env: [{ name: 'A', value: '1' }] }] },
+      },
+    },
+  };
+}
+
+export function crd(group: string, kind: string): Manifest {
+  const plural = `${kind.toLowerCase()}s`;
+  return {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: `${plural}.${group}` },
+    spec: {
+      group,
+      scope: 'Namespaced',
+      names: { plural, singular: kind.toLowerCase(), kind, listKind: `${kind}List` },
+      versions: [
+        {
+          name: 'v1',
+          served: true,
+          storage: true,
+          schema: {
+            openAPIV3Schema: {
+              type: 'object',
+              properties: { spec: { type: 'object', properties: { size: { type: 'integer' } } } },
+            },
+          },
+        },
+      ],
+    },
+  };
+}
+
+/** As `kind name action reason`, sorted, for comparison. */
+export function actions(state: SyncState): readonly string[] {
+  return state.objects
+    .map(({ id, action, reason }) => `${id.kind} ${id.name} ${action}${reason === '' ? '' : ` ${reason}`}`)
+    .sort();
+}

@@ -64,7 +64,7 @@ class UnitEngine implements Engine, Part {
     const applier = new Applier({ cluster, catalog, live, agentId: agent.id, fieldManager });
     this.#parts = { cluster, catalog, live, applier, agentId: agent.id, fieldManager, hardStop: this.#hardStop.signal };
     const appeared = (unit: string): void => this.#units.get(unit)?.sync.resync();
-    this.#prerequisites = new Prerequisites({ cluster, appeared, log }, this.#hardStop.signal);
+    this.#prerequisites = new Prerequisites({ cluster, catalog, appeared, log }, this.#hardStop.signal);
   }
 
   configure(configuration: Configuration): void {
@@ -108,12 +108,13 @@ class UnitEngine implements Engine, Part {
     const { cluster, agent, namespace, reporter, log } = this.#deps;
     const { fieldManager } = this.#parts;
     const inventory = new Inventory({ cluster, agentId: agent.id, namespace, version: VERSION, fieldManager }, unit.name);
-    const sync = new UnitSync({
+    const sync: UnitSync = new UnitSync({
       unit,
       parts: this.#parts,
       inventory,
       neighbours: this.#neighboursOf(unit.name),
       prerequisites: this.#prerequisites,
+      finished: () => this.#each((other) => other !== sync && other.reclaim()),
       reporter,
       log,
       now: this.#now,
@@ -136,7 +137,7 @@ class UnitEngine implements Engine, Part {
     running.ended = running.sync.run(AbortSignal.any([running.stop.signal, signal]));
   }
 
-  #each(tell: (sync: UnitSync) => void): void {
+  #each(tell: (sync: UnitSync) => unknown): void {
     for (const { sync } of this.#units.values()) tell(sync);
   }
 

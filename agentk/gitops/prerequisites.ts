@@ -1,11 +1,13 @@
 import { isAbort, toError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { Cluster, LiveObject } from '../kube/cluster.ts';
+import type { Catalog } from './catalog.ts';
 import type { Desired } from './desired.ts';
 import type { Outcome } from './tracked-object.ts';
 
 export interface PrerequisitesDeps {
   readonly cluster: Cluster;
+  readonly catalog: Catalog;
   /** What the unit hangs on is there now. */
   readonly appeared: (unit: string) => void;
   readonly log: Logger;
@@ -16,6 +18,8 @@ interface Need {
   readonly kind: string;
   /** Name of the object; or for a CRD `group|kind` of what it defines. */
   readonly name: string;
+  /** In which what the CRD defines is wanted. */
+  readonly version: string;
 }
 
 /**
@@ -73,18 +77,29 @@ export class Prerequisites {
   #offer(group: string, kind: string, object: LiveObject): void {
     const name = kind === 'Namespace' ? object.metadata.name : definedKind(object);
     for (const [unit, needs] of this.#needs) {
-      if (!needs.some((need) => need.group === group && need.kind === kind && need.name === name)) continue;
+      const met = needs.find((need) => need.group === group && need.kind === kind && need.name === name);
+      if (met === undefined) continue;
       this.#needs.delete(unit);
-      this.#deps.appeared(unit);
+      void this.#usable(met).then(
+        () => this.#deps.appeared(unit),
+        () => undefined,
+      );
     }
+  }
+
+  /** An Established kind is served a moment later. */
+  async #usable({ kind, name, version }: Need): Promise<void> {
+    if (kind === 'Namespace') return;
+    const [group = '', defined = ''] = name.split('|');
+    await this.#deps.catalog.whenServed({ group, kind: defined, namespace: '', name: '' }, version, this.#signal);
   }
 }
 
-function needOf({ id }: Desired, { action, reason }: Outcome): readonly Need[] {
+function needOf({ id, manifest: { version } }: Desired, { action, reason }: Outcome): readonly Need[] {
   if (action !== 'failed') return [];
-  if (reason === 'NamespaceNotFound') return [{ group: '', kind: 'Namespace', name: id.namespace }];
+  if (reason === 'NamespaceNotFound') return [{ group: '', kind: 'Namespace', name: id.namespace, version }];
   if (reason !== 'UnknownKind' && reason !== 'NotServed') return [];
-  return [{ group: 'apiextensions.k8s.io', kind: 'CustomResourceDefinition', name: `${id.group}|${id.kind}` }];
+  return [{ group: 'apiextensions.k8s.io', kind: 'CustomResourceDefinition', name: `${id.group}|${id.kind}`, version }];
 }
 
 /** Empty until the CRD is Established. */

@@ -67,7 +67,8 @@ export class SyncLog {
       object: formatObjectId(drift.id),
       fields: drift.deleted ? ['(deleted)'] : drift.fields.map(({ path }) => path),
       manager: drift.manager,
-      ...(drift.changedAt === undefined ? {} : { changedAt: drift.changedAt.toISOString() }),
+      // Writes to the scale subresource leave no time; the watch told of them at once.
+      changedAt: (drift.changedAt ?? drift.detectedAt).toISOString(),
       outcome: drift.outcome,
       ...(drift.message === '' ? {} : { detail: drift.message }),
     });

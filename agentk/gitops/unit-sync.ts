@@ -25,6 +25,8 @@ export interface UnitSyncDeps {
   readonly inventory: Inventory;
   readonly neighbours: Neighbours;
   readonly prerequisites: Prerequisites;
+  /** The unit has finished a sync: objects that it gave up are free for others. */
+  readonly finished: () => void;
   readonly reporter: Reporter;
   readonly log: Logger;
   readonly now: () => number;
@@ -107,6 +109,11 @@ export class UnitSync {
     if (this.#bundle !== undefined) this.#requests.set('sync');
   }
 
+  /** Tries again if an object was refused because another unit had it. */
+  reclaim(): void {
+    if (this.#objects.all().some(({ outcome }) => outcome.reason === 'OwnedByOther')) this.resync();
+  }
+
   /** Whether the newest bundle holds the object; undefined while there is none. */
   wants(key: string): boolean | undefined {
     return this.#bundle === undefined ? undefined : this.#objects.get(key) !== undefined;
@@ -149,7 +156,8 @@ export class UnitSync {
     this.#retry.abort(new DOMException('A sync has begun', 'AbortError'));
     using scope = new AbortScope(this.#stop.signal);
     this.#running = scope;
-    if (this.#begun !== bundle) {
+    const first = this.#begun !== bundle;
+    if (first) {
       this.#begun = bundle;
       this.#objects.startOver(NOT_TRIED);
       this.#status.begin(bundle, this.#unit.reconcileTimeoutMs);
@@ -161,6 +169,7 @@ export class UnitSync {
       const sync = { unit: this.#unit, bundle, objects: this.#objects, inventory, neighbours, parts, progress };
       const changes = await reconcile(sync, scope.signal);
       this.#finish(bundle, changes, startedAt);
+      if (first) this.#deps.finished();
     } catch (error) {
       if (!isAbort(error, scope.signal)) this.#fail(bundle, toError(error));
     } finally {

@@ -1,0 +1,194 @@
+import type { ApiReader } from '../../test/harness/api-reader.ts';
+import { useCluster } from '../../test/harness/cluster.ts';
+import { waitUntil } from '../../test/harness/wait-until.ts';
+import { configMap, deployment, freshAgentId, type Manifest, reader, TestEngine, unit } from './engine-fixture.ts';
+import type { DriftPolicy } from './unit.ts';
+
+const cluster = useCluster();
+let namespace: string;
+let api: ApiReader;
+let engine: TestEngine;
+
+beforeEach(async () => {
+  namespace = await cluster.namespace();
+  api = reader(cluster);
+  engine = new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId: freshAgentId(), namespace });
+});
+
+afterEach(async () => {
+  await engine[Symbol.asyncDispose]();
+  api[Symbol.dispose]();
+});
+
+async function start(policy: DriftPolicy, ...manifests: readonly Manifest[]): Promise<void> {
+  engine.configure(unit('one', { defaultNamespace: namespace, driftPolicy: policy }));
+  await engine.apply('one', manifests);
+}
+
+async function kubectl(...args: readonly string[]): Promise<string> {
+  return await cluster.kubectl(['-n', namespace, ...args]);
+}
+
+const deployments = (name: string): string => `/apis/apps/v1/namespaces/${namespace}/deployments/${name}`;
+const configMaps = (name: string): string => `/api/v1/namespaces/${namespace}/configmaps/${name}`;
+
+describe('Under the policy "correct"', () => {
+  it('puts back a scaled Deployment and names field, values and manager', async () => {
+    await start('correct', deployment(namespace, 'web', 'example.org/app:1', 2));
+    await kubectl('scale', 'deployment', 'web', '--replicas=5');
+    const drift = await engine.drift(() => true);
+    expect(drift).toMatchObject({
+      unit: 'one',
+      project: 'group/one',
+      outcome: 'corrected',
+      deleted: false,
+      id: { kind: 'Deployment', name: 'web' },
+      fields: [{ path: '.spec.replicas', desired: '2', live: '5' }],
+    });
+    expect(drift.manager).not.toBe('');
+    expect(drift.resolvedAt).toBeDefined();
+    const live = await api.get(deployments('web'));
+    expect((live?.['spec'] as { replicas: number }).replicas).toBe(2);
+  });
+
+  it('puts back an edited field and leaves what it does not own', async () => {
+    await start('correct', configMap(namespace, 'a', { x: '1', y: '1' }));
+    await kubectl('patch', 'configmap', 'a', '--type=merge', '--field-manager=hand', '-p', '{"data":{"x":"2","z":"3"}}');
+    const drift = await engine.drift(() => true);
+    expect(drift).toMatchObject({
+      outcome: 'corrected',
+      manager: 'hand',
+      fields: [{ path: '.data.x', desired: '"1"', live: '"2"' }],
+    });
+    expect((await api.get(configMaps('a')))?.['data']).toEqual({ x: '1', y: '1', z: '3' });
+  });
+
+  it('makes a deleted object again', async () => {
+    await start('correct', configMap(namespace, 'a'));
+    await kubectl('delete', 'configmap', 'a');
+    const drift = await engine.drift(() => true);
+    expect(drift).toMatchObject({ deleted: true, outcome: 'corrected', id: { name: 'a' } });
+    expect((await api.get(configMaps('a')))?.['data']).toEqual({ x: '1' });
+    expect(engine.recorder.drifts).toHaveLength(1);
+  });
+
+  it('puts back a label of its own that was taken off', async () => {
+    await start('correct', { ...configMap(namespace, 'a'), metadata: { name: 'a', namespace, labels: { mine: 'yes' } } });
+    const before = await api.get(configMaps('a'));
+    await kubectl('label', 'configmap', 'a', 'kas.gitops/agent-', 'applyset.kubernetes.io/part-of-');
+    const drift = await engine.drift(() => true);
+    expect(drift).toMatchObject({ deleted: false, outcome: 'corrected' });
+    expect(drift.fields.map(({ path }) => path).sort()).toEqual([
+      '.metadata.labels["applyset.kubernetes.io/part-of"]',
+      '.metadata.labels["kas.gitops/agent"]',
+    ]);
+    const after = await api.get(configMaps('a'));
+    expect(after?.metadata.uid).toBe(before?.metadata.uid);
+    expect(after?.metadata.labels).toEqual(before?.metadata.labels);
+    // The object is watched again.
+    await kubectl('patch', 'configmap', 'a', '--type=merge', '-p', '{"data":{"x":"2"}}');
+    await engine.drift(({ fields }) => fields[0]?.path === '.data.x');
+  });
+
+  it('removes a container that took the place of ours by another name', async () => {
+    await start('correct', deployment(namespace, 'web'));
+    await kubectl(
+      'patch',
+      'deployment',
+      'web',
+      '--type=json',
+      '-p',
+      '[{"op":"replace","path":"/spec/template/spec/containers/0/name","value":"evil"}]',
+    );
+    await engine.drift(({ outcome }) => outcome === 'corrected');
+    const live = await api.get(deployments('web'));
+    const { spec } = (live?.['spec'] as { template: { spec: { containers: { name: string }[] } } }).template;
+    expect(spec.containers.map(({ name }) => name)).toEqual(['app']);
+  });
+
+  it('cures an edit that makes every apply fail: a value replaced by valueFrom', async () => {
+    await start('correct', deployment(namespace, 'web'));
+    const path = '/spec/template/spec/containers/0/env/0';
+    const value = { name: 'A', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } };
+    await kubectl('patch', 'deployment', 'web', '--type=json', '-p', JSON.stringify([{ op: 'replace', path, value }]));
+    await engine.drift(({ outcome }) => outcome === 'corrected');
+    const live = await api.get(deployments('web'));
+    const { spec } = (live?.['spec'] as { template: { spec: { containers: { env: unknown }[] } } }).template;
+    expect(spec.containers[0]?.env).toEqual([{ name: 'A', value: '1' }]);
+  });
+
+  it('says nothing about changes of status, of other fields, and of its own', async () => {
+    await start('correct', deployment(namespace, 'web'), configMap(namespace, 'a'));
+    await kubectl('annotate', 'configmap', 'a', 'note=1');
+    await engine.apply('one', [deployment(namespace, 'web', 'example.org/app:2'), configMap(namespace, 'a', { x: '2' })]);
+    await kubectl('annotate', 'configmap', 'a', 'marker=1');
+    await kubectl('patch', 'configmap', 'a', '--type=merge', '-p', '{"data":{"x":"9"}}');
+    await engine.drift(({ id }) => id.name === 'a');
+    expect(engine.recorder.drifts).toHaveLength(1);
+  });
+
+  it('hides the data of Secrets', async () => {
+    await start('correct', {
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 's', namespace },
+      stringData: { password: 'right' },
+    });
+    await kubectl('patch', 'secret', 's', '--type=merge', '-p', '{"data":{"password":"d3Jvbmc="}}');
+    const drift = await engine.drift(() => true);
+    expect(drift.fields).toEqual([{ path: '.data.password', desired: '(hidden)', live: '(hidden)' }]);
+    const live = await api.get(`/api/v1/namespaces/${namespace}/secrets/s`);
+    expect(live?.['data']).toEqual({ password: Buffer.from('right').toString('base64') });
+  });
+
+  it('slows down when somebody undoes each correction', async () => {
+    await start('correct', configMap(namespace, 'a'));
+    for (const round of [1, 2]) {
+      await kubectl('patch', 'configmap', 'a', '--type=merge', '-p', '{"data":{"x":"2"}}');
+      await waitUntil(() => engine.recorder.drifts.length === round, { what: `correction ${round}`, intervalMs: 2 });
+    }
+    const [first, second] = engine.recorder.drifts.map(
+      ({ detectedAt, resolvedAt }) => (resolvedAt?.getTime() ?? 0) - detectedAt.getTime(),
+    );
+    expect(first).toBeLessThan(500);
+    expect(second).toBeGreaterThanOrEqual(990);
+  });
+});
+
+describe('Under the policy "report"', () => {
+  it('tells each state once and changes nothing', async () => {
+    await start('report', configMap(namespace, 'a'));
+    await kubectl('patch', 'configmap', 'a', '--type=merge', '-p', '{"data":{"x":"2"}}');
+    await engine.drift(({ fields }) => fields[0]?.live === '"2"');
+    await kubectl('annotate', 'configmap', 'a', 'note=1');
+    await kubectl('patch', 'configmap', 'a', '--type=merge', '-p', '{"data":{"x":"3"}}');
+    await engine.drift(({ fields }) => fields[0]?.live === '"3"');
+    expect(engine.recorder.drifts.map(({ outcome }) => outcome)).toEqual(['reported', 'reported']);
+    expect((await api.get(configMaps('a')))?.['data']).toEqual({ x: '3' });
+  });
+
+  it('tells of a deletion and does not undo it', async () => {
+    await start('report', configMap(namespace, 'a'));
+    await kubectl('delete', 'configmap', 'a');
+    expect(await engine.drift(() => true)).toMatchObject({ deleted: true, outcome: 'reported' });
+    expect(await api.get(configMaps('a'))).toBeUndefined();
+  });
+});
+
+describe('Under the policy "off"', () => {
+  it('looks away until the next commit', async () => {
+    await start('off', configMap(namespace, 'a'), configMap(namespace, 'b'));
+    await kubectl('patch', 'configmap', 'a', '--type=merge', '-p', '{"data":{"x":"2"}}');
+    await kubectl('delete', 'configmap', 'b');
+    await waitUntil(() => engine.recorder.last('one')?.objects.some(({ health }) => health === 'not_found'), {
+      what: 'the loss',
+    });
+    expect(engine.recorder.drifts).toEqual([]);
+    expect((await api.get(configMaps('a')))?.['data']).toEqual({ x: '2' });
+
+    await engine.apply('one', [configMap(namespace, 'a', { x: '4' }), configMap(namespace, 'b')]);
+
+    expect((await api.get(configMaps('a')))?.['data']).toEqual({ x: '4' });
+    expect(await api.get(configMaps('b'))).toBeDefined();
+  });
+});

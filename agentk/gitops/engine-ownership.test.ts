@@ -1,0 +1,102 @@
+import type { ApiReader } from '../../test/harness/api-reader.ts';
+import { useCluster } from '../../test/harness/cluster.ts';
+import { actions, configMap, freshAgentId, reader, TestEngine, unit } from './engine-fixture.ts';
+
+const cluster = useCluster();
+let namespace: string;
+let api: ApiReader;
+
+beforeEach(async () => {
+  namespace = await cluster.namespace();
+  api = reader(cluster);
+});
+
+afterEach(() => api[Symbol.dispose]());
+
+function start(agentId = freshAgentId(), ...names: readonly string[]): TestEngine {
+  const engine = new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId, namespace });
+  engine.configure(...(names.length === 0 ? ['one'] : names).map((name) => unit(name, { defaultNamespace: namespace })));
+  return engine;
+}
+
+const path = (name: string): string => `/api/v1/namespaces/${namespace}/configmaps/${name}`;
+
+describe('Two claims on one object', () => {
+  it('are settled between agents by who was first: the second names the first and leaves the object alone', async () => {
+    const firstId = freshAgentId();
+    await using first = start(firstId);
+    await using second = start();
+    await first.apply('one', [configMap(namespace, 'a')]);
+    const before = await api.get(path('a'));
+    const state = await second.apply('one', [configMap(namespace, 'a', { x: '2' }), configMap(namespace, 'b')], 'degraded');
+    expect(actions(state)).toEqual(['ConfigMap a failed OwnedByOther', 'ConfigMap b created']);
+    expect(state.objects[0]?.message).toContain(`agent ${firstId}`);
+    expect(await api.get(path('a'))).toEqual(before);
+  });
+
+  it('are settled between units of one agent in the same way', async () => {
+    await using engine = start(freshAgentId(), 'one', 'two');
+    await engine.apply('one', [configMap(namespace, 'a')]);
+    const state = await engine.apply('two', [configMap(namespace, 'a', { x: '2' })], 'degraded');
+    expect(actions(state)).toEqual(['ConfigMap a failed OwnedByOther']);
+    expect(state.objects[0]?.message).toContain('unit one');
+    expect((await api.get(path('a')))?.['data']).toEqual({ x: '1' });
+  });
+
+  it('are refused to an ApplySet of another tool', async () => {
+    await cluster.kubectl(['create', 'configmap', 'a', '-n', namespace]);
+    await cluster.kubectl(['label', 'configmap', 'a', '-n', namespace, 'applyset.kubernetes.io/part-of=applyset-other-v1']);
+    await using engine = start();
+    const state = await engine.apply('one', [configMap(namespace, 'a')], 'degraded');
+    expect(state.objects[0]).toMatchObject({ reason: 'OwnedByOther' });
+    expect(state.objects[0]?.message).toContain('applyset-other-v1');
+  });
+});
+
+describe('An object that nobody owns', () => {
+  it('is adopted where it stands', async () => {
+    await cluster.kubectl(['create', 'configmap', 'a', '-n', namespace, '--from-literal=x=0', '--from-literal=y=0']);
+    const before = await api.get(path('a'));
+    await using engine = start();
+    const state = await engine.apply('one', [configMap(namespace, 'a')]);
+    expect(actions(state)).toEqual(['ConfigMap a configured']);
+    const after = await api.get(path('a'));
+    expect(after?.metadata.uid).toBe(before?.metadata.uid);
+    expect(after?.['data']).toEqual({ x: '1', y: '0' });
+  });
+});
+
+describe('A unit', () => {
+  it('hands an object over to another unit of the agent without deleting it', async () => {
+    await using engine = start(freshAgentId(), 'one', 'two');
+    await engine.apply('one', [configMap(namespace, 'a'), configMap(namespace, 'b')]);
+    const before = await api.get(path('b'));
+    const waiting = engine.submit('two', [configMap(namespace, 'b')]);
+    await engine.until(waiting, ['degraded']);
+    await engine.apply('one', [configMap(namespace, 'a')]);
+    await engine.until(waiting);
+    expect((await api.get(path('b')))?.metadata.uid).toBe(before?.metadata.uid);
+  });
+
+  it('that was renamed takes its objects along', async () => {
+    const agentId = freshAgentId();
+    {
+      await using engine = start(agentId, 'old');
+      await engine.apply('old', [configMap(namespace, 'a')]);
+    }
+    const before = await api.get(path('a'));
+    await using engine = start(agentId, 'new');
+    const state = await engine.apply('new', [configMap(namespace, 'a')]);
+    expect(actions(state)).toEqual(['ConfigMap a configured']);
+    expect((await api.get(path('a')))?.metadata.uid).toBe(before?.metadata.uid);
+  });
+
+  it('that left the configuration leaves its objects', async () => {
+    await using engine = start(freshAgentId(), 'one', 'two');
+    await engine.apply('two', [configMap(namespace, 'a')]);
+    engine.configure(unit('one', { defaultNamespace: namespace }));
+    expect(engine.recorder.forgotten).toEqual(['two']);
+    expect(engine.engine.held()).toEqual([]);
+    expect(await api.get(path('a'))).toBeDefined();
+  });
+});
