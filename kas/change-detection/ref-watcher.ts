@@ -32,6 +32,8 @@ interface WatchedRef {
 interface WatchedRepository {
   readonly key: string;
   readonly refs: Map<string, WatchedRef>;
+  /** Several projects may have the same repository. */
+  readonly projects: Set<string>;
   location: RepositoryLocation;
 }
 
@@ -81,9 +83,9 @@ export class RefWatcher {
 
   /** Looks at a repository now instead of at its next poll. Ignored when nobody watches it. */
   async notifyPush(pushed: PushedRepository): Promise<void> {
-    const matching = [...this.#repositories.values()].filter(({ location }) =>
+    const matching = [...this.#repositories.values()].filter(({ location, projects }) =>
       'project' in pushed
-        ? location.glProjectPath === pushed.project
+        ? projects.has(pushed.project)
         : location.storageName === pushed.storageName && location.relativePath === pushed.relativePath,
     );
     await Promise.all(matching.map(({ key }) => this.#queue.notify(key)));
@@ -100,11 +102,17 @@ export class RefWatcher {
     subscriber: Subscriber,
   ): Promise<{ repository: WatchedRepository; watched: WatchedRef }> {
     const key = repositoryKey(location);
-    const repository = getOrInsert(this.#repositories, key, () => ({ key, refs: new Map(), location }));
+    const repository = getOrInsert(this.#repositories, key, () => ({
+      key,
+      refs: new Map<string, WatchedRef>(),
+      projects: new Set<string>(),
+      location,
+    }));
+    repository.projects.add(location.glProjectPath);
     // The newest one has the newest token.
     repository.location = location;
     const isNew = repository.refs.size === 0;
-    const watched = getOrInsert(repository.refs, ref ?? '', () => ({
+    const watched: WatchedRef = getOrInsert(repository.refs, ref ?? '', () => ({
       ref,
       subscribers: new Set(),
       state: undefined,

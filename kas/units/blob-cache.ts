@@ -1,0 +1,39 @@
+/**
+ * Contents of files by their Git object id, in memory: the least recently used leave when the bytes run over.
+ * An object id stands for one content, whatever repository it came from.
+ */
+export class BlobCache {
+  readonly #maxBytes: number;
+  /** In the order of use. */
+  readonly #blobs = new Map<string, Buffer>();
+  #bytes = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get(oid: string): Buffer | undefined {
+    const blob = this.#blobs.get(oid);
+    if (blob === undefined) return undefined;
+    this.#blobs.delete(oid);
+    this.#blobs.set(oid, blob);
+    return blob;
+  }
+
+  set(oid: string, blob: Buffer): void {
+    if (this.#blobs.has(oid) || blob.length > this.#maxBytes) return;
+    // A piece of a bigger buffer would keep all of it in memory.
+    const own = blob.buffer.byteLength > 2 * blob.length ? Buffer.from(blob) : blob;
+    this.#blobs.set(oid, own);
+    this.#bytes += own.length;
+    for (const [oldest, old] of this.#blobs) {
+      if (this.#bytes <= this.#maxBytes) return;
+      this.#blobs.delete(oldest);
+      this.#bytes -= old.length;
+    }
+  }
+}

@@ -1,0 +1,116 @@
+import { createHash } from 'node:crypto';
+import { type Bundle, createBundle } from '../../lib/bundle.ts';
+import type { ManifestLimits } from '../config/kas-config.ts';
+import type { GitalyClientPool } from '../gitaly/gitaly-client-pool.ts';
+import type { FileEntry } from '../gitaly/gitaly-repository.ts';
+import { renderPlain } from '../manifests/render-plain.ts';
+import { selectFiles } from '../manifests/select-files.ts';
+import type { BlobCache } from './blob-cache.ts';
+import { listFiles } from './list-files.ts';
+import { readFiles } from './read-files.ts';
+import { RefusedUnit, refuse } from './refused-unit.ts';
+import type { SourceProblem, UnitRequest } from './unit-source.ts';
+
+export interface UnitRendererDeps {
+  readonly gitaly: GitalyClientPool;
+  readonly limits: ManifestLimits;
+  readonly cache: BlobCache;
+}
+
+/** What a unit is at a commit. */
+export interface Rendering {
+  /** The same for commits that leave the unit's files alone. */
+  readonly selection: string;
+  readonly problems: readonly SourceProblem[];
+  /** Undefined when there is an error among the problems. */
+  readonly bundle: Bundle | undefined;
+}
+
+const SYMBOLIC_LINK = 0o120000;
+
+/** Makes the bundle of a unit at a commit. */
+export class UnitRenderer {
+  readonly #deps: UnitRendererDeps;
+
+  constructor(deps: UnitRendererDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Problems of people are in the result. Rejects with UnavailableError when Gitaly does not answer.
+   * @param previous returned as it is when the commit changed no file of the unit
+   */
+  async render(request: UnitRequest, commitId: string, previous: Rendering | undefined, signal: AbortSignal): Promise<Rendering> {
+    let selection = '';
+    try {
+      const { limits, cache } = this.#deps;
+      checkPaths(request.globs, limits);
+      const repository = this.#deps.gitaly.repository(request.project.location);
+      const { files, problems } = select(request.globs, await listFiles(repository, commitId, request.globs, signal), limits);
+      selection = digestOf(files);
+      if (previous?.selection === selection) return previous;
+      const contents = await readFiles(repository, commitId, files, limits, cache, signal);
+      const rendered = renderPlain(contents, { defaultNamespace: request.defaultNamespace });
+      return finish(selection, rendered.objects, [...problems, ...rendered.problems]);
+    } catch (error) {
+      if (error instanceof RefusedUnit) return { selection, problems: error.problems, bundle: undefined };
+      throw error;
+    }
+  }
+}
+
+function checkPaths(globs: readonly string[], { maxPaths }: ManifestLimits): void {
+  if (globs.length <= maxPaths) return;
+  throw refuse(
+    'TooManyPaths',
+    `The unit has ${globs.length} paths, ${maxPaths} are allowed: use wider globs, or raise max_number_of_paths in kas's configuration.`,
+  );
+}
+
+/** Chooses the files; what is chosen counts, not what was listed. */
+function select(
+  globs: readonly string[],
+  listed: readonly FileEntry[],
+  { maxFiles }: ManifestLimits,
+): { files: readonly FileEntry[]; problems: readonly SourceProblem[] } {
+  const selection = selectFiles(globs, listed);
+  const links = selection.files.filter((file) => file.mode === SYMBOLIC_LINK);
+  const files = selection.files.filter((file) => file.mode !== SYMBOLIC_LINK);
+  const problems = [
+    ...selection.problems,
+    ...links.map(
+      ({ path }): SourceProblem => ({
+        severity: 'warning',
+        reason: 'SymbolicLinkIgnored',
+        message: `${path} is a symbolic link and is left out: commit a file instead.`,
+        file: path,
+      }),
+    ),
+  ];
+  if (files.length > maxFiles)
+    throw refuse(
+      'TooManyFiles',
+      `The globs match ${files.length} files, ${maxFiles} are allowed: use narrower globs, split the unit, or raise max_number_of_files in kas's configuration.`,
+    );
+  if (files.length === 0) throw new RefusedUnit([nothingToApply('no file matches'), ...problems]);
+  return { files, problems };
+}
+
+/** An empty set is never handed on: it would mean to remove everything. */
+function finish(selection: string, objects: Bundle['objects'], problems: readonly SourceProblem[]): Rendering {
+  if (problems.some((problem) => problem.severity === 'error')) return { selection, problems, bundle: undefined };
+  if (objects.length === 0)
+    return { selection, problems: [nothingToApply('the files hold no object'), ...problems], bundle: undefined };
+  return { selection, problems, bundle: createBundle(objects) };
+}
+
+function nothingToApply(why: string): SourceProblem {
+  const message = `There is nothing to apply, ${why}. Nothing is removed for that: to remove objects leave at least one, or take the unit out of the agent's configuration.`;
+  return { severity: 'error', reason: 'NothingToApply', message };
+}
+
+function digestOf(files: readonly FileEntry[]): string {
+  const hash = createHash('sha256');
+  for (const { path, oid } of files) hash.update(`${oid} ${path}\0`);
+  return hash.digest('hex');
+}
