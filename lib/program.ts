@@ -1,9 +1,12 @@
 import { UserError } from './errors.ts';
 
+// Under `npm run` one Ctrl-C arrives twice: from the terminal and passed on by npm.
+const SAME_KEY_PRESS_MS = 300;
+
 /**
  * Runs a program's main function and sets the exit code: 0 when it returns, 1 for a UserError (one clear line on
  * standard error) and for anything unexpected (with its stack, since that is a bug). The first SIGTERM or SIGINT fires
- * the signal, a second one ends the process at once.
+ * the signal, a later one ends the process at once.
  */
 export async function runProgram(
   name: string,
@@ -11,8 +14,13 @@ export async function runProgram(
   args: readonly string[] = process.argv.slice(2),
 ): Promise<void> {
   const controller = new AbortController();
+  let firstAt = 0;
   const onSignal = (signal: NodeJS.Signals): void => {
-    if (controller.signal.aborted) process.exit(1);
+    if (controller.signal.aborted) {
+      if (performance.now() - firstAt > SAME_KEY_PRESS_MS) process.exit(1);
+      return;
+    }
+    firstAt = performance.now();
     controller.abort(new DOMException(`${signal} received`, 'AbortError'));
   };
   process.on('SIGTERM', onSignal);

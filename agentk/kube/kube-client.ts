@@ -22,7 +22,7 @@ export class KubeClient {
   readonly #transport: Http2Transport;
   readonly #retryForMs: number;
 
-  /** No new attempt at a request is made `retryForMs` after the first. */
+  /** No new attempt at a request is made `retryForMs` after the first failed. */
   constructor(transport: Http2Transport, retryForMs: number) {
     this.#transport = transport;
     this.#retryForMs = retryForMs;
@@ -31,15 +31,16 @@ export class KubeClient {
   /** Statuses from 200 to 299 only; everything else rejects with a `KubeError`, of code 0 when there was no answer. */
   async request(request: Http2Request, repeat: Repeat, signal: AbortSignal): Promise<ClientAnswer> {
     const backoff = new Backoff({ initialMs: 50, maxMs: 2_000, factor: 2, jitter: 0.5, resetAfterMs: 60_000 });
-    const startedAt = performance.now();
+    let firstFailureAt: number | undefined;
     let maybeRepeated = false;
     while (true) {
       const outcome = await this.#attempt(request, signal);
       if (!(outcome instanceof Error)) return { ...outcome, maybeRepeated };
       const unanswered = outcome instanceof TransportError;
+      firstFailureAt ??= performance.now();
       const again = unanswered ? repeat === 'always' || !outcome.maybeProcessed : isAskedToRetry(outcome);
       const delayMs = (unanswered ? undefined : outcome.retryAfterMs) ?? backoff.next();
-      if (!again || performance.now() - startedAt + delayMs > this.#retryForMs) {
+      if (!again || performance.now() - firstFailureAt + delayMs > this.#retryForMs) {
         throw unanswered ? new KubeError(outcome.message, { code: 0, cause: outcome }) : outcome;
       }
       if (unanswered && outcome.maybeProcessed) maybeRepeated = true;

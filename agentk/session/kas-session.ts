@@ -20,7 +20,8 @@ export interface KasSessionDeps {
   /** Opens a new session stream. */
   readonly connect: (signal: AbortSignal) => Promise<KasConnection>;
   readonly reporter: StatusReporter;
-  readonly meta: Omit<AgentMeta, 'version'>;
+  /** Where the agent runs; asked at every connect. */
+  readonly describe: (signal: AbortSignal) => Promise<Omit<AgentMeta, 'version'>>;
   /** Called with the first welcome, once: who this agent is. */
   readonly onIdentity: (identity: AgentIdentity) => void;
   /** The engine; it exists only after the identity is known. */
@@ -73,7 +74,7 @@ export class KasSession implements Part {
     using scope = new AbortScope(signal);
     using connection = await this.#deps.connect(scope.signal);
     const { session } = connection;
-    await session.send(this.#hello());
+    await session.send(this.#hello(await this.#deps.describe(scope.signal)));
     const receiver = new BundleReceiver((unit) => this.#engine?.held().find((held) => held.unit === unit));
     let sending: Promise<void> | undefined;
     try {
@@ -93,13 +94,13 @@ export class KasSession implements Part {
     }
   }
 
-  #hello(): ConnectRequest {
+  #hello(meta: Omit<AgentMeta, 'version'>): ConnectRequest {
     const held = this.#engine?.held() ?? [];
     return {
       message: {
         $case: 'hello',
         value: {
-          meta: { version: VERSION, ...this.#deps.meta },
+          meta: { version: VERSION, ...meta },
           capabilities: [],
           held: held.filter((bundle) => !this.#distrusted.has(bundle.unit)).map(fromHeld),
           configurationCommitId: '',

@@ -10,11 +10,12 @@ const LAST = 29_999;
 export async function freePort(): Promise<number> {
   while (true) {
     const port = randomInt(FIRST, LAST + 1);
-    if (await isFree(port)) return port;
+    if (await isFreePort(port)) return port;
   }
 }
 
-async function isFree(port: number): Promise<boolean> {
+/** Whether nobody listens on this port of 127.0.0.1. */
+export async function isFreePort(port: number): Promise<boolean> {
   const server = createServer();
   const { promise, resolve } = Promise.withResolvers<boolean>();
   server.once('error', () => resolve(false));
