@@ -1,0 +1,64 @@
+import { UserError } from '../../lib/errors.ts';
+import { parseYamlConfig } from '../../lib/yaml-config.ts';
+import type { AgentConfiguration } from '../agent-session/agent-configuration.ts';
+import type { SourceProblem } from '../units/unit-source.ts';
+import { type ConfigurationFile, configurationSchema } from './schema.ts';
+
+export type ParsedConfiguration =
+  | { readonly configuration: AgentConfiguration; readonly problems?: undefined }
+  | { readonly configuration?: undefined; readonly problems: readonly SourceProblem[] };
+
+/**
+ * Reads an agent's configuration file. An empty file is valid: no units.
+ * @param project full path of the project that the file is in
+ */
+export function parseConfiguration(content: Buffer, file: string, project: string, commitId: string): ParsedConfiguration {
+  try {
+    const parsed = parseYamlConfig(decode(content, file), file, configurationSchema(project));
+    return { configuration: compile(parsed, project, commitId) };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { problems: toProblems(error, file) };
+  }
+}
+
+function decode(content: Buffer, file: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(content);
+  } catch (error) {
+    throw new UserError(`${file}:1: the file is not UTF-8; save it as UTF-8`, { reason: 'InvalidConfiguration', cause: error });
+  }
+}
+
+function compile({ gitops, observability }: ConfigurationFile, project: string, commitId: string): AgentConfiguration {
+  return {
+    commitId,
+    logLevel: observability.logging.level,
+    units: gitops.manifest_projects.map((entry) => ({
+      name: entry.name ?? entry.id ?? project,
+      project: entry.id ?? project,
+      ref: fullRef(entry.ref),
+      defaultNamespace: entry.default_namespace,
+      globs: entry.paths.map((path) => path.glob),
+      prune: entry.prune,
+      reconcileTimeoutMs: entry.reconcile_timeout,
+      driftPolicy: entry.drift.policy,
+    })),
+  };
+}
+
+type Ref = ConfigurationFile['gitops']['manifest_projects'][number]['ref'];
+
+function fullRef(ref: Ref): string | undefined {
+  if (ref?.branch !== undefined) return `refs/heads/${ref.branch}`;
+  return ref?.tag === undefined ? ref?.commit : `refs/tags/${ref.tag}`;
+}
+
+/** The error lists one problem a line, each with file and line. */
+function toProblems(error: UserError, file: string): SourceProblem[] {
+  return error.message.split('\n').map((text) => {
+    const [, line, message] = text.startsWith(`${file}:`) ? (/^(\d+): (.*)$/.exec(text.slice(file.length + 1)) ?? []) : [];
+    const place = line === undefined ? {} : { line: Number(line) };
+    return { severity: 'error', reason: error.reason, message: message ?? text, file, ...place };
+  });
+}
