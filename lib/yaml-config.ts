@@ -49,7 +49,7 @@ function readSource(text: string, file: string): Source {
     const [document, second] = parseYamlTree(text, { maxDepth });
     if (second !== undefined) fail(second.root.offset, 'a second document starts here; keep one document in the file');
     const root = document?.root;
-    if (root === undefined || (root.kind === 'scalar' && root.plain && resolvePlain(root.text) === null)) {
+    if (root === undefined || (root.kind === 'scalar' && root.style === 'plain' && resolvePlain(root.text) === null)) {
       return { value: {}, problems: [], lineOf: () => 1 };
     }
     if (root.kind !== 'mapping') fail(root.offset, 'the file must hold a mapping of keys to values; write "key: value" lines');
@@ -85,7 +85,7 @@ class ValueReader {
   }
 
   private scalar(node: YamlScalar, path: SourcePath): unknown {
-    const value = node.plain && node.tag === '' ? resolvePlain(node.text) : node.text;
+    const value = node.style === 'plain' && node.tag === '' ? resolvePlain(node.text) : node.text;
     if (typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value)) {
       this.problems.push({ path, message: 'the number is too large to be kept exactly; use a smaller one' });
     }
@@ -125,7 +125,7 @@ function isStringTag(tag: string): boolean {
 }
 
 function isMergeKey(key: YamlNode): boolean {
-  return key.kind === 'scalar' && key.plain && key.text === '<<';
+  return key.kind === 'scalar' && key.style === 'plain' && key.text === '<<';
 }
 
 /** The core schema of YAML 1.2, without infinities and not-a-number. */

@@ -1,4 +1,4 @@
-import { EVENT_ID, type Event, getScalarValue, parseEvents, SCALAR_STYLE, YAMLException } from 'js-yaml';
+import { COLLECTION_STYLE, EVENT_ID, type Event, getScalarValue, parseEvents, SCALAR_STYLE, YAMLException } from 'js-yaml';
 
 /** A node of a YAML document with its place. `offset` counts UTF-16 code units from the start of the text. */
 export type YamlNode = YamlScalar | YamlSequence | YamlMapping;
@@ -9,14 +9,18 @@ export interface YamlScalar {
   /** The tag in full (`tag:yaml.org,2002:str`, `!` or a local one); empty if none is written. */
   readonly tag: string;
   readonly text: string;
-  /** Neither quoted nor a block: may mean a number, a boolean or null. */
-  readonly plain: boolean;
+  /** Only a plain one may mean a number, a boolean or null. */
+  readonly style: 'plain' | 'single-quoted' | 'double-quoted' | 'block';
+  /** Offset behind the text, without a closing quote; equal to `offset` if nothing is written. */
+  readonly end: number;
 }
 
 export interface YamlSequence {
   readonly kind: 'sequence';
   readonly offset: number;
   readonly tag: string;
+  /** Written in brackets. */
+  readonly flow: boolean;
   readonly items: YamlNode[];
 }
 
@@ -24,6 +28,8 @@ export interface YamlMapping {
   readonly kind: 'mapping';
   readonly offset: number;
   readonly tag: string;
+  /** Written in braces, or a single pair within brackets. */
+  readonly flow: boolean;
   /** In the order of the text, duplicates included. */
   readonly entries: YamlEntry[];
 }
@@ -33,11 +39,19 @@ export interface YamlEntry {
   value: YamlNode;
 }
 
+export interface YamlProperty {
+  readonly kind: 'anchor' | 'tag';
+  readonly offset: number;
+  readonly end: number;
+}
+
 /** A document that holds nothing but comments has no root. An alias is the very node that it points at, so nodes can be shared. */
 export interface YamlDocument {
   readonly root: YamlNode;
-  /** How many aliases the document holds: zero means that it is a tree. */
-  readonly aliases: number;
+  /** Without aliases the document is a tree. */
+  readonly hasAliases: boolean;
+  /** Anchors, without their `&`, and tags as written. */
+  readonly properties: readonly YamlProperty[];
 }
 
 /** Text that is no YAML. The message is free of places; `offset` says where. */
@@ -101,7 +115,13 @@ function describe(reason: string, maxDepth: number): string {
 
 type Frame = { readonly node: YamlSequence } | { readonly node: YamlMapping; key: YamlNode | undefined };
 
-const emptyScalar = { kind: 'scalar', tag: '', text: '', plain: true } as const;
+const styles = {
+  [SCALAR_STYLE.PLAIN]: 'plain',
+  [SCALAR_STYLE.SINGLE_QUOTED]: 'single-quoted',
+  [SCALAR_STYLE.DOUBLE_QUOTED]: 'double-quoted',
+  [SCALAR_STYLE.LITERAL_BLOCK]: 'block',
+  [SCALAR_STYLE.FOLDED_BLOCK]: 'block',
+} as const;
 const standardTags = 'tag:yaml.org,2002:';
 
 class TreeBuilder {
@@ -111,7 +131,8 @@ class TreeBuilder {
   private readonly open = new Set<YamlNode>();
   private anchors = new Map<string, YamlNode>();
   private tagPrefixes = new Map<string, string>();
-  private aliases = 0;
+  private hasAliases = false;
+  private properties: YamlProperty[] = [];
   /** Where an empty node, which has no place of its own, is said to be. */
   private lastOffset = 0;
   private root: YamlNode | undefined;
@@ -134,10 +155,22 @@ class TreeBuilder {
           this.alias(this.text.slice(event.anchorStart, event.anchorEnd), event.anchorStart - 1);
           break;
         case EVENT_ID.SEQUENCE:
-          this.startCollection(event, { kind: 'sequence', offset: event.start, tag: this.tag(event), items: [] });
+          this.startCollection(event, {
+            kind: 'sequence',
+            offset: event.start,
+            tag: this.tag(event),
+            flow: event.style === COLLECTION_STYLE.FLOW,
+            items: [],
+          });
           break;
         case EVENT_ID.MAPPING:
-          this.startCollection(event, { kind: 'mapping', offset: event.start, tag: this.tag(event), entries: [] });
+          this.startCollection(event, {
+            kind: 'mapping',
+            offset: event.start,
+            tag: this.tag(event),
+            flow: event.style === COLLECTION_STYLE.FLOW,
+            entries: [],
+          });
           break;
         case EVENT_ID.POP:
           this.end();
@@ -149,7 +182,8 @@ class TreeBuilder {
 
   private startDocument(event: Extract<Event, { type: typeof EVENT_ID.DOCUMENT }>): void {
     this.anchors = new Map();
-    this.aliases = 0;
+    this.properties = [];
+    this.hasAliases = false;
     this.root = undefined;
     this.inDocument = true;
     this.tagPrefixes = new Map();
@@ -161,17 +195,15 @@ class TreeBuilder {
   private scalar(event: Extract<Event, { type: typeof EVENT_ID.SCALAR }>): void {
     const offset = event.valueStart === -1 ? this.lastOffset : event.valueStart;
     this.lastOffset = offset;
-    const node: YamlScalar =
-      event.valueStart === -1 && event.tagStart === -1
-        ? { ...emptyScalar, offset }
-        : {
-            kind: 'scalar',
-            offset,
-            tag: this.tag(event),
-            text: getScalarValue(this.text, event),
-            plain: event.style === SCALAR_STYLE.PLAIN,
-          };
-    if (event.anchorStart !== -1) this.anchors.set(this.text.slice(event.anchorStart, event.anchorEnd), node);
+    const node: YamlScalar = {
+      kind: 'scalar',
+      offset,
+      end: event.valueStart === -1 ? offset : event.valueEnd,
+      tag: this.tag(event),
+      text: getScalarValue(this.text, event),
+      style: styles[event.style],
+    };
+    if (event.anchorStart !== -1) this.anchor(event, node);
     this.add(node);
   }
 
@@ -181,11 +213,17 @@ class TreeBuilder {
   ): void {
     this.lastOffset = event.start;
     if (event.anchorStart !== -1) {
-      this.anchors.set(this.text.slice(event.anchorStart, event.anchorEnd), node);
+      this.anchor(event, node);
       this.open.add(node);
     }
     this.add(node);
     this.frames.push(node.kind === 'mapping' ? { node, key: undefined } : { node });
+  }
+
+  private anchor(event: { readonly anchorStart: number; readonly anchorEnd: number }, node: YamlNode): void {
+    const name = this.text.slice(event.anchorStart, event.anchorEnd);
+    this.anchors.set(name, node);
+    this.properties.push({ kind: 'anchor', offset: event.anchorStart, end: event.anchorEnd });
   }
 
   private alias(name: string, offset: number): void {
@@ -193,7 +231,7 @@ class TreeBuilder {
     if (node === undefined) throw new YamlSyntaxError(`unknown anchor "${name}"`, offset);
     if (this.open.has(node)) throw new YamlSyntaxError(`anchor "${name}" contains itself`, offset);
     this.lastOffset = offset;
-    this.aliases++;
+    this.hasAliases = true;
     this.add(node);
   }
 
@@ -203,7 +241,9 @@ class TreeBuilder {
       this.open.delete(frame.node);
       return;
     }
-    if (this.inDocument && this.root !== undefined) this.documents.push({ root: this.root, aliases: this.aliases });
+    if (this.inDocument && this.root !== undefined) {
+      this.documents.push({ root: this.root, hasAliases: this.hasAliases, properties: this.properties });
+    }
     this.inDocument = false;
   }
 
@@ -220,6 +260,7 @@ class TreeBuilder {
 
   private tag(event: { readonly tagStart: number; readonly tagEnd: number }): string {
     if (event.tagStart === -1) return '';
+    this.properties.push({ kind: 'tag', offset: event.tagStart, end: event.tagEnd });
     const raw = this.text.slice(event.tagStart, event.tagEnd);
     if (raw.startsWith('!<')) return decodeTag(raw.slice(2, -1), event.tagStart);
     const handle = raw.slice(0, raw.indexOf('!', 1) + 1) || '!';

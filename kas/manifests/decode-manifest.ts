@@ -5,6 +5,8 @@ import { type ManifestDocument, readDocuments } from './documents.ts';
 import { canonicalJson, describeType, Mapping, type Value } from './manifest-value.ts';
 import { normalize } from './normalize.ts';
 
+const maxProblems = 100;
+
 /** An object as a manifest defines it. `content` is canonical JSON: equal objects have equal bytes. */
 export interface ManifestObject extends BundleObject {
   /** `v1`, `apps/v1`. */
@@ -23,13 +25,29 @@ export interface DecodedFile {
  * Decodes a file of manifests, YAML or JSON, with the meaning that kubectl gives it; lists are flattened.
  * All errors are data, and a broken document does not hide the others.
  * Problems: `InvalidEncoding`, `InvalidYaml`, `InvalidJson`, `NotAnObject`, `MissingKind`, `MissingApiVersion`, `MissingName`,
- * `InvalidName`, `InvalidSecret`; warnings `DuplicateKey`, `IgnoredContent`, `StrippedFields`.
+ * `InvalidName`, `InvalidKind`, `InvalidSecret`, `TooManyProblems`; warnings `DuplicateKey`, `IgnoredContent`, `StrippedFields`.
  */
 export function decodeManifest(file: string, content: Buffer): DecodedFile {
   const { documents, problems } = readDocuments(file, content);
   const decoder = new ObjectDecoder(file, problems);
   for (const document of documents) decoder.decode(document);
-  return { objects: decoder.objects, problems: problems.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0)) };
+  return {
+    objects: decoder.objects,
+    problems: limitProblems(
+      file,
+      problems.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0)),
+    ),
+  };
+}
+
+/** Errors before warnings, when there are too many for all to be of use. */
+function limitProblems(file: string, problems: readonly SourceProblem[]): readonly SourceProblem[] {
+  if (problems.length <= maxProblems) return problems;
+  const errors = problems.filter(({ severity }) => severity === 'error');
+  const severity = errors.length > 0 ? 'error' : 'warning';
+  const listed = (severity === 'error' ? errors : problems).slice(0, maxProblems);
+  const message = `${problems.length - listed.length} more problems in this file are not listed; correct these first`;
+  return [...listed, { severity, reason: 'TooManyProblems', message, file }];
 }
 
 class ObjectDecoder {
@@ -73,7 +91,14 @@ class ObjectDecoder {
         this.error('NotAnObject', `items[${index}] is ${describeType(item)}; it must be an object`, line);
         return;
       }
-      if (Array.isArray(item.get('items'))) return this.list(item, document);
+      if (Array.isArray(item.get('items'))) {
+        this.error(
+          'NotAnObject',
+          `items[${index}] is a list itself; kubectl takes no list within a list`,
+          document.lineAt(item.offset),
+        );
+        return;
+      }
       if (textOf(item.get('kind')) === '' && textOf(item.get('apiVersion')) === '') {
         item.members.set('kind', kind.replace(/List$/, ''));
         item.members.set('apiVersion', list.get('apiVersion') ?? '');
@@ -106,10 +131,22 @@ class ObjectDecoder {
     if (kind === '') this.error('MissingKind', 'the object has no kind; add one such as "kind: ConfigMap"', line, object);
     if (apiVersion === '')
       this.error('MissingApiVersion', 'the object has no apiVersion; add one such as "apiVersion: v1"', line, object);
+    if (!/^[A-Za-z][\w.-]*$|^$/.test(kind))
+      this.error('InvalidKind', 'the kind holds a character that no kind may hold', line, object);
+    if (!/^(?:[\w.-]+\/)?[\w.-]+$|^$/.test(apiVersion)) {
+      this.error(
+        'InvalidKind',
+        'the apiVersion must be a version such as "v1", or a group and a version such as "apps/v1"',
+        line,
+        object,
+      );
+    }
     if (metadata instanceof Mapping || metadata === undefined || metadata === null) this.checkName(named, line, object);
     else this.error('InvalidName', `metadata is ${describeType(metadata)}; it must be a mapping with a name`, line, object);
     if (typeof namespace !== 'string') {
       this.error('InvalidName', `metadata.namespace is ${describeType(namespace)}, not text; put it in quotes`, line, object);
+    } else if (!/^[a-z0-9-]*$/.test(namespace)) {
+      this.error('InvalidName', 'metadata.namespace may hold only a-z, 0-9 and "-"; rename it', line, object);
     }
     if (this.problems.length > before || typeof name !== 'string' || typeof namespace !== 'string') return undefined;
     const group = apiVersion.includes('/') ? apiVersion.slice(0, apiVersion.indexOf('/')) : '';
@@ -124,7 +161,7 @@ class ObjectDecoder {
       const generated = metadata.get('generateName') !== undefined;
       const why = generated ? 'generateName would create a new object at each sync; give it a fixed "name"' : 'add it';
       this.error('MissingName', `the object has no metadata.name; ${why}`, line, object);
-    } else if (name.includes('/') || name.includes('%') || name === '.' || name === '..' || name.includes('|')) {
+    } else if (/[/%|]|^\.\.?$/.test(name)) {
       this.error('InvalidName', 'metadata.name holds a character that no name may hold; rename the object', line, object);
     }
   }

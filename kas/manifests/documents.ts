@@ -1,8 +1,10 @@
 import { isUtf8 } from 'node:buffer';
-import { LineIndex, parseYamlTree, YamlSyntaxError } from '../../lib/yaml-tree.ts';
+import { LineIndex, YamlSyntaxError } from '../../lib/yaml-tree.ts';
 import type { SourceProblem } from '../units/unit-source.ts';
 import { JsonReader, JsonSyntaxError } from './json-values.ts';
+import { LenientYaml } from './lenient-yaml.ts';
 import type { Value } from './manifest-value.ts';
+import { requireKubectlDialect } from './yaml-dialect.ts';
 import { yamlValue } from './yaml-values.ts';
 
 const maxDepth = 500;
@@ -42,32 +44,43 @@ class DocumentReader {
   }
 
   read(text: string): void {
-    const rest = /^\s*\{/.test(text) && !text.startsWith('\uFEFF') ? this.readJsonStream(text) : 0;
-    if (rest === undefined) return;
-    const consumed = text.slice(0, rest);
-    this.readYamlStream(text.slice(rest), consumed.split('\n').length - 1);
+    if (!/^\s*\{/.test(text) || text.startsWith('\uFEFF')) this.readYamlStream(text, 0);
+    else this.readJsonStream(text);
   }
 
-  /** Reads JSON values. Returns where YAML begins, or undefined if the text was JSON to its end. */
-  private readJsonStream(text: string): number | undefined {
+  private readJsonStream(text: string): void {
     const lines = new LineIndex(text);
-    const reader = new JsonReader(text, { maxDepth, onDuplicate: (key, offset) => this.duplicateKey(key, lines.line(offset)) });
-    const isJsonFile = this.file.endsWith('.json');
+    const lineAt = (offset: number): number => lines.line(offset);
+    const reader = new JsonReader(text, { maxDepth, onDuplicate: (key, offset) => this.duplicateKey(key, lineAt(offset)) });
     for (let count = 0; reader.hasNext(); count++) {
       const start = reader.position;
       const kept = this.problems.length;
       try {
-        this.add(reader.next(), lines.line(start), (offset) => lines.line(offset));
+        const { value, unreadable } = reader.next();
+        if (unreadable === undefined) this.add(value, lineAt(start), lineAt);
+        else
+          this.problem('error', 'InvalidJson', `${unreadable.message}; write a smaller one, or text`, lineAt(unreadable.offset));
       } catch (thrown) {
         if (!(thrown instanceof JsonSyntaxError)) throw thrown;
         this.problems.length = kept;
-        if (count < 2 && !isJsonFile) return start;
-        const place = `column ${lines.column(thrown.offset)}: ${thrown.message}`;
-        this.problem('error', 'InvalidJson', `${place}; correct the JSON at this place`, lines.line(thrown.offset));
-        return undefined;
+        const problem = `column ${lines.column(thrown.offset)}: ${thrown.message}; correct the JSON at this place`;
+        const report = (): void => this.problem('error', 'InvalidJson', problem, lineAt(thrown.offset));
+        // With two good values behind it, kubectl is sure that this is JSON.
+        if (count > 1) report();
+        else this.readAsYaml(text, start, report);
+        return;
       }
     }
-    return undefined;
+  }
+
+  private readAsYaml(text: string, start: number, reportJson: () => void): void {
+    const [objects, problems] = [this.documents.length, this.problems.length];
+    this.readYamlStream(text.slice(start), text.slice(0, start).split('\n').length - 1);
+    const failed = this.problems.slice(problems).some(({ severity }) => severity === 'error');
+    if (!failed || !this.file.endsWith('.json')) return;
+    this.documents.length = objects;
+    this.problems.length = problems;
+    reportJson();
   }
 
   private readYamlStream(text: string, linesBefore: number): void {
@@ -100,20 +113,29 @@ class DocumentReader {
   /** @param linesBefore how many lines of the file come before the chunk */
   private readYamlDocument(chunk: readonly string[], linesBefore: number): void {
     const end = chunk.findIndex((line) => /^\.\.\.(?:\s|$)/.test(line));
-    const text = (end === -1 ? chunk : chunk.slice(0, end + 1)).join('\n');
-    if (/^(?:[ \t]*(?:#.*)?\n?)*$/.test(text)) return;
-    const lines = new LineIndex(text);
-    const lineAt = (offset: number): number => linesBefore + lines.line(offset);
+    const kept = end === -1 ? chunk : chunk.slice(0, end + 1);
+    if (end !== -1) this.warnOfIgnored(chunk, end + 1, linesBefore);
+    if (kept.every((line) => /^ *(?:#|$)/.test(line))) return;
+    const yaml = new LenientYaml(kept.join('\n'));
+    const lineAt = (offset: number): number => linesBefore + new LineIndex(yaml.text).line(offset);
     try {
-      const [document] = parseYamlTree(text, { maxDepth });
+      const [document] = yaml.parse({ maxDepth });
       if (document === undefined) return;
+      requireKubectlDialect(yaml.text, document);
       const value = yamlValue(document, (key, offset) => this.duplicateKey(key, lineAt(offset)));
       this.add(value, lineAt(document.root.offset), lineAt);
     } catch (thrown) {
       if (!(thrown instanceof YamlSyntaxError)) throw thrown;
-      const place = `column ${lines.column(thrown.offset)}: ${thrown.message}`;
-      this.problem('error', 'InvalidYaml', `${place}; ${yamlRemedy(thrown.message)}`, lineAt(thrown.offset));
+      const place = `column ${new LineIndex(yaml.text).column(thrown.offset)}: ${thrown.message}`;
+      this.problem('error', 'InvalidYaml', place + yamlRemedy(thrown.message), lineAt(thrown.offset));
     }
+  }
+
+  private warnOfIgnored(chunk: readonly string[], start: number, linesBefore: number): void {
+    const index = chunk.findIndex((line, at) => at >= start && !/^\s*(?:#|$)/.test(line));
+    if (index === -1) return;
+    const message = 'kubectl ignores what follows "..."; part documents by "---"';
+    this.problem('warning', 'IgnoredContent', message, linesBefore + index + 1);
   }
 
   private add(value: Value, line: number, lineAt: (offset: number) => number): void {
@@ -131,8 +153,8 @@ class DocumentReader {
 }
 
 function yamlRemedy(message: string): string {
-  if (message.includes('tab')) return 'indent with spaces';
-  return 'correct the YAML at this place';
+  if (message.includes(';')) return '';
+  return message.includes('tab') ? '; indent with spaces' : '; correct the YAML at this place';
 }
 
 function firstInvalidLine(content: Buffer): number {

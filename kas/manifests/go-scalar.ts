@@ -73,7 +73,8 @@ function shorten(text: string): string {
 const decimalFloat = /^[-+]?(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+)?$/;
 
 function resolveNumber(text: string): Scalar | undefined {
-  if (text.startsWith('.')) return float(text);
+  // Here Go's own rule for underscores holds: one, between two digits.
+  if (text.startsWith('.')) return float(text.replace(/(?<=\d)_(?=\d)/g, ''));
   if (!/^[-+\d]/.test(text)) return undefined;
   const digits = text.includes('_') ? text.replaceAll('_', '') : text;
   const integer = parseInteger(digits);

@@ -32,6 +32,7 @@ export class JsonReader {
   private readonly onDuplicate: DuplicateKeyHandler;
   /** Where the next value may start. */
   position = 0;
+  private unreadable: JsonSyntaxError | undefined;
 
   constructor(text: string, options: { readonly maxDepth: number; readonly onDuplicate: DuplicateKeyHandler }) {
     this.text = text;
@@ -45,9 +46,12 @@ export class JsonReader {
     return this.position < this.text.length;
   }
 
-  next(): Value {
+  /** `unreadable` tells of the first number that is well-formed, but beyond what Kubernetes can hold. */
+  next(): { readonly value: Value; readonly unreadable: JsonSyntaxError | undefined } {
     this.skipWhitespace();
-    return this.value(0);
+    this.unreadable = undefined;
+    const value = this.value(0);
+    return { value, unreadable: this.unreadable };
   }
 
   private value(depth: number): Value {
@@ -119,8 +123,8 @@ export class JsonReader {
     const text = this.match(number);
     if (text === undefined) this.fail(offset >= this.text.length ? 'unexpected end' : 'expected a value');
     const value = fromJsonNumber(text);
-    if (value === undefined) throw new JsonSyntaxError(`the number ${text.slice(0, 40)} is beyond 64-bit floating point`, offset);
-    return value;
+    if (value === undefined) this.unreadable ??= new JsonSyntaxError(`the number ${text.slice(0, 40)} is too large`, offset);
+    return value ?? 0;
   }
 
   private literal<T extends Value>(word: string, value: T): T {

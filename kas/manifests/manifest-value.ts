@@ -1,6 +1,6 @@
 /**
- * A value of a manifest, as exact as Go's decoder keeps it: 64-bit integers beyond 2^53 are bigints, and minus zero is kept.
- * Numbers are never infinite or NaN.
+ * A value of a manifest, as exact as Go's decoder keeps it: 64-bit integers beyond 2^53 are bigints.
+ * Numbers are never infinite, NaN or minus zero, which the API server reads as zero.
  */
 export type Value = null | boolean | string | number | bigint | Value[] | Mapping;
 
@@ -22,7 +22,6 @@ export class Mapping {
 /** JSON without white space and with sorted keys: equal values have equal text. Numbers are written as Go's encoding/json writes them. */
 export function canonicalJson(value: Value): string {
   if (typeof value === 'string') return JSON.stringify(value);
-  if (typeof value === 'number') return Object.is(value, -0) ? '-0' : String(value);
   if (value === null || typeof value !== 'object') return String(value);
   if (Array.isArray(value)) {
     let text = '[';
@@ -59,11 +58,8 @@ export function fromInteger(integer: bigint): number | bigint {
 
 /** What sigs.k8s.io/json makes of a JSON number; undefined if it is beyond float64. */
 export function fromJsonNumber(text: string): number | bigint | undefined {
-  if (/^-?\d+$/.test(text)) {
-    const number = Number(text);
-    if (Number.isSafeInteger(number)) return number === 0 ? 0 : number;
-    return fromInteger(BigInt(text));
-  }
   const number = Number(text);
+  if (number === 0) return 0;
+  if (!Number.isSafeInteger(number) && /^-?\d+$/.test(text)) return fromInteger(BigInt(text));
   return Number.isFinite(number) ? number : undefined;
 }

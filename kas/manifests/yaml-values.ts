@@ -15,8 +15,8 @@ const maxRepeatedText = 16 * 2 ** 20;
  * @param onDuplicate told of each key that is given twice, with the second one's offset
  * @throws YamlSyntaxError
  */
-export function yamlValue({ root, aliases }: YamlDocument, onDuplicate: DuplicateKeyHandler): Value {
-  return new Decoder(onDuplicate, aliases > 0).value(root);
+export function yamlValue({ root, hasAliases }: YamlDocument, onDuplicate: DuplicateKeyHandler): Value {
+  return new Decoder(onDuplicate, hasAliases).value(root);
 }
 
 class Decoder {
@@ -53,7 +53,7 @@ class Decoder {
     const own = new Set<string>();
     for (const { key, value } of node.entries) {
       if (isMergeKey(key)) {
-        this.merge(value, into, keyTypes);
+        this.merge(key, value, into, keyTypes);
         continue;
       }
       const { text, type } = this.key(key);
@@ -79,7 +79,10 @@ class Decoder {
     return { text: at(node, () => keyText(scalar)), type: scalar.type === 'timestamp' ? 'string' : scalar.type };
   }
 
-  private merge(node: YamlNode, into: Mapping, keyTypes: Map<string, Scalar['type']>): void {
+  private merge(key: YamlNode, node: YamlNode, into: Mapping, keyTypes: Map<string, Scalar['type']>): void {
+    // A node from further up in the text was reached by an alias, and an alias of a list is not taken.
+    if (node.kind === 'sequence' && node.offset < key.offset)
+      throw new YamlSyntaxError('"<<" takes no alias of a list', key.offset);
     const sources = node.kind === 'sequence' ? node.items.toReversed() : [node];
     for (const source of sources) {
       if (source.kind !== 'mapping') throw new YamlSyntaxError('"<<" needs a mapping or a list of mappings', source.offset);
@@ -101,11 +104,15 @@ function at<T>(node: YamlNode, resolveNode: () => T): T {
 
 function resolve(node: YamlScalar): Scalar {
   if (node.tag !== '') return resolveTagged(node.tag, node.text);
-  return node.plain ? resolvePlain(node.text) : { type: 'string', value: node.text };
+  return node.style === 'plain' ? resolvePlain(node.text) : { type: 'string', value: node.text };
 }
 
 function isMergeKey(key: YamlNode): boolean {
-  return key.kind === 'scalar' && key.text === '<<' && (key.tag === '' ? key.plain : key.tag === mergeTag || key.tag === '!');
+  return (
+    key.kind === 'scalar' &&
+    key.text === '<<' &&
+    (key.tag === '' ? key.style === 'plain' : key.tag === mergeTag || key.tag === '!')
+  );
 }
 
 /** Go's limit on aliases that multiply (decode.go, allowedAliasRatio), and one of ours on the text that they repeat. */
