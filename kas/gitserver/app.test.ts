@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -213,6 +213,37 @@ describe('HTTP', () => {
     sent.destroy();
   });
 
+  it('changes nothing when the client goes away in the middle of a push, and goes on', async () => {
+    const before = await tip();
+    const sent = httpRequest(url(`${relativePath}/git-receive-pack`), {
+      method: 'POST',
+      headers: { authorization: basic(token), 'content-type': 'application/x-git-receive-pack-request' },
+    });
+    sent.on('error', () => undefined);
+    const command = `${before} ${'1'.repeat(40)} refs/heads/main\0report-status`;
+    await new Promise((resolve) =>
+      sent.write(`${(command.length + 4).toString(16).padStart(4, '0')}${command}0000PACK`, resolve),
+    );
+    sent.destroy();
+    const commit = await work.commit('after one that broke off');
+    await work.push(url(relativePath, token));
+    expect(await tip()).toBe(commit);
+  });
+
+  it('stops while a client sends and another reads, and carries on after a restart', async () => {
+    const sent = httpRequest(url(`${relativePath}/git-receive-pack`), {
+      method: 'POST',
+      headers: { authorization: basic(token), 'content-type': 'application/x-git-receive-pack-request' },
+    });
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
+    sent.once('close', resolve).on('error', () => undefined);
+    await new Promise((written) => sent.write('0000', written));
+    await server.stop();
+    await ended;
+    server = await startGitServer(config, log);
+    expect(await gitText(folder, 'ls-remote', url(relativePath, token))).toContain('refs/heads/main');
+  });
+
   async function post(service: string, body: Buffer, headers: Record<string, string>): Promise<Response> {
     return await fetch(url(`${relativePath}/${service}`), {
       method: 'POST',
@@ -241,6 +272,27 @@ describe('notification of pushes', () => {
       const afterPath = await pushed(() => work.push(repositoryPath));
       expect(Math.max(afterHttp, afterPath)).toBeLessThan(500);
     }
+  });
+
+  it('does not trouble a push when the announcement cannot be left', async () => {
+    await spoolToEmpty();
+    await rename(spoolFolder(storage), `${spoolFolder(storage)}-away`);
+    const commit = await work.commit('nowhere to announce it');
+    await writeFile(
+      join(folder, 'hook-output'),
+      await git(work.path, 'push', repositoryPath, 'HEAD:refs/heads/main', '--porcelain'),
+    );
+    await rename(`${spoolFolder(storage)}-away`, spoolFolder(storage));
+    expect(await tip()).toBe(commit);
+    expect(await readFile(join(folder, 'hook-output'), 'utf8')).not.toContain('post-receive');
+  });
+
+  it('leaves a hook of somebody else alone', async () => {
+    const { path } = await createRepository({ storage, relativePath: 'hooked.git' }, never);
+    const hook = '#!/bin/sh\nexit 0\n';
+    await writeFile(join(path, 'hooks', 'post-receive'), hook);
+    await restart();
+    expect(await readFile(join(path, 'hooks', 'post-receive'), 'utf8')).toBe(hook);
   });
 
   it('tells kas of pushes into repositories that it did not create', async () => {

@@ -1,7 +1,33 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { UserError } from '../../lib/errors.ts';
 import { loadGitServerConfig, parseGitServerConfig } from './config.ts';
 
 const STORAGES = 'storages: [{name: default, path: repositories}]\n';
+
+const example = fileURLToPath(new URL('./example.yaml', import.meta.url));
+
+it('shows the defaults in the example', async () => {
+  expect(await loadGitServerConfig(example)).toEqual(parseGitServerConfig(STORAGES, example));
+});
+
+it('understands the example with all that is commented out', async () => {
+  const text = (await readFile(example, 'utf8'))
+    .replace('projects: []', 'projects:')
+    .replaceAll(/^#( ?(?: |[a-z_]+: |notify:).*)$/gm, uncommented);
+  const config = parseGitServerConfig(text, example);
+  expect(config.projects).toHaveLength(1);
+  expect([config.tokenFile, config.notify?.secretFile].map((path) => path?.split('/').at(-1))).toEqual([
+    'gitaly-token',
+    'api-secret',
+  ]);
+});
+
+/** "# key: value" and its indented rest; prose stays a comment. */
+function uncommented(line: string, rest: string): string {
+  const content = rest.startsWith('  ') ? rest : rest.trimStart();
+  return /^ *(?:- )?[a-z_0-9]+:/.test(content) ? content : line;
+}
 
 it('fills in defaults and makes paths absolute, from the folder of the file', () => {
   expect(parseGitServerConfig(STORAGES, '/etc/git/config.yaml')).toEqual({

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { credentials, Metadata } from '@grpc/grpc-js';
+import { sleep } from '../../lib/abort.ts';
 import { formatListenAddress } from '../../lib/config-types.ts';
 import { UserError } from '../../lib/errors.ts';
 import { signGitalyToken } from '../../lib/gitaly-token.ts';
@@ -423,6 +424,42 @@ describe('InfoRefsUploadPack', () => {
     await work.push(repositoryPath);
     expect((await infoRefs()).toString()).toContain(`${next} refs/heads/main`);
     expect((await treeEntry({ revision: Buffer.from(next), path: Buffer.from('README.md') }))[0]?.size).toBe(6n);
+  });
+});
+
+describe('many callers', () => {
+  async function read(path: string): Promise<Buffer> {
+    return dataOf(await treeEntry({ path: Buffer.from(path) }));
+  }
+
+  it('serves 20 at a time, large and small', async () => {
+    const results = await Promise.all(
+      Array.from({ length: 20 }, async (_, i) => [
+        (await read('large.bin')).equals(large),
+        (await read(`many/${i % 10}/file-${i}.yaml`)).toString() === `index: ${i}\n`,
+      ]),
+    );
+    expect(results.flat()).toEqual(Array.from({ length: 40 }, () => true));
+  });
+
+  it('goes on after callers that cancelled in the middle of a blob, and keeps no process for them', async () => {
+    const request = TreeEntryRequest.fromPartial({ repository, revision: Buffer.from('main'), path: Buffer.from('large.bin') });
+    for (let round = 0; round < 5; round++) {
+      for await (const message of callServerStream(commits.treeEntry.bind(commits), request, { metadata: metadata() }, never))
+        if (message.data.length > 0) break;
+      expect((await read('binary')).equals(Buffer.from([0, 255, 10, 13, 0, 128, 10]))).toBe(true);
+    }
+    expect((await read('large.bin')).equals(large)).toBe(true);
+    const tooLate = AbortSignal.timeout(5_000);
+    // Those that stay are the idle ones, as many as the store may keep.
+    while (objects.pids.length > 4) await sleep(5, tooLate);
+  });
+
+  it('goes on when its git processes are killed', async () => {
+    await read('README.md');
+    for (const pid of objects.pids) process.kill(pid, 'SIGKILL');
+    expect((await read('README.md')).toString()).toBe('hello\n');
+    expect((await read('large.bin')).equals(large)).toBe(true);
   });
 });
 

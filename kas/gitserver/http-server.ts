@@ -79,11 +79,20 @@ export class HttpServer {
     const repository = await this.#authorized(request, target);
     const signal = this.#stopping.signal;
     if (target.kind === 'refs') return await serveRefs(request, response, { repository, service: target.service }, signal);
-    if (target.service === 'receive-pack') await installPushHook(repository);
+    if (target.service === 'receive-pack') await this.#prepareHook(repository);
     const onFailure = (error: Error): void =>
       this.#deps.log.warn('git failed', { repository: repository.relativePath, err: error });
     const exchange = { repository, service: target.service, maxBodyBytes: this.#deps.maxBodyBytes, proceed, onFailure };
     await serveRpc(request, response, exchange, signal);
+  }
+
+  /** A repository may have come since the start. Without the hook kas finds the push by polling, so the push goes on. */
+  async #prepareHook(repository: RepositoryPath): Promise<void> {
+    try {
+      await installPushHook(repository);
+    } catch (error) {
+      this.#deps.log.warn('Cannot install the post-receive hook', { repository: repository.relativePath, err: error });
+    }
   }
 
   /** The repository, for a caller that may use it this way. One without the right cannot tell whether it exists. */

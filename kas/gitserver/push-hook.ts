@@ -44,7 +44,7 @@ function hookScript(spool: string, relativePath: string): string {
   return `#!/bin/sh
 ${MARK}: announces a push. A failure here must not fail the push.
 file=${quote(`${spool}/${announcementName(relativePath)}`)}
-printf '%s' ${quote(relativePath)} 2>/dev/null >"$file.$$" && mv -f "$file.$$" "$file" 2>/dev/null
+{ printf '%s' ${quote(relativePath)} >"$file.$$" && mv -f "$file.$$" "$file"; } 2>/dev/null
 exit 0
 `;
 }
