@@ -11,21 +11,21 @@ export interface InternedFields {
   readonly json: string;
 }
 
+/** By text. Equal texts in two API versions are rare, and then the newer is shared. */
 const known = new Map<string, WeakRef<InternedFields>>();
-const collected = new FinalizationRegistry<string>((key) => {
+const collected = new FinalizationRegistry<string>((json) => {
   // The same text may have come back in the meantime.
-  if (known.get(key)?.deref() === undefined) known.delete(key);
+  if (known.get(json)?.deref() === undefined) known.delete(json);
 });
 
 export function internFields(entry: ManagedFieldsEntry): InternedFields {
   const apiVersion = entry.apiVersion ?? '';
   const json = JSON.stringify(entry.fieldsV1 ?? emptyFields);
-  const key = `${apiVersion} ${json}`;
-  const shared = known.get(key)?.deref();
-  if (shared !== undefined) return shared;
+  const shared = known.get(json)?.deref();
+  if (shared?.apiVersion === apiVersion) return shared;
   const fields: InternedFields = { apiVersion, json };
-  known.set(key, new WeakRef(fields));
-  collected.register(fields, key);
+  known.set(json, new WeakRef(fields));
+  collected.register(fields, json);
   return fields;
 }
 

@@ -42,4 +42,15 @@ export const accessEdits: readonly LiveEdit[] = [
     json({ op: 'replace', path: '/spec/metrics/0/resource/target/averageUtilization', value: 90 }),
     ['.spec.metrics'],
   ),
+  drifted(
+    'oldAutoscaler',
+    'metrics replaced through a newer API version',
+    async ({ api, path }) => {
+      const resource = { name: 'memory', target: { type: 'Utilization', averageUtilization: 70 } };
+      return await api.patch(path.replace('/v1/', '/v2/'), 'kubectl-edit', 'merge', {
+        spec: { metrics: [{ type: 'Resource', resource }] },
+      });
+    },
+    ['.spec.targetCPUUtilizationPercentage'],
+  ),
 ];

@@ -104,6 +104,18 @@ export const subjects = {
       },
     },
   },
+  oldAutoscaler: {
+    apiVersion: 'autoscaling/v1',
+    kind: 'HorizontalPodAutoscaler',
+    resource: 'horizontalpodautoscalers',
+    content: {
+      spec: {
+        scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'web' },
+        maxReplicas: 4,
+        targetCPUUtilizationPercentage: 50,
+      },
+    },
+  },
   widget: {
     apiVersion: 'drift.example/v1',
     kind: 'Widget',
