@@ -80,19 +80,20 @@ export class RawApi implements Disposable {
   }
 
   async #request(method: string, path: string, body: unknown, contentType: string): Promise<RawAnswer> {
-    const { promise, resolve, reject } = Promise.withResolvers<RawAnswer>();
+    const { promise, resolve, reject } = Promise.withResolvers<{ readonly status: number; readonly text: string }>();
     const headers = { ...this.#headers, 'content-type': contentType };
     const call = request(new URL(path, this.#server), { method, agent: this.#agent, headers, timeout: 20_000 }, (response) => {
       const chunks: Buffer[] = [];
       response.on('data', (chunk: Buffer) => chunks.push(chunk));
       response.on('error', reject);
-      response.on('end', () =>
-        resolve({ status: response.statusCode ?? 0, body: JSON.parse(Buffer.concat(chunks).toString('utf8')) as LiveObject }),
-      );
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }));
     });
     call.on('timeout', () => call.destroy(new Error(`${method} ${path} timed out`)));
     call.on('error', reject);
     call.end(body === undefined ? undefined : JSON.stringify(body));
-    return await promise;
+    const { status, text } = await promise;
+    // A path that is not served yet is answered in plain text.
+    if (!text.startsWith('{')) throw new Error(`${method} ${path} answered ${status}: ${text}`);
+    return { status, body: JSON.parse(text) as LiveObject };
   }
 }
