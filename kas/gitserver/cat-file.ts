@@ -15,6 +15,13 @@ export interface ObjectInfo {
 /** The process ended before it answered. `cause` is a GitFailure; exit code 128 is git's own refusal of a request. */
 export class CatFileEnded extends Error {
   override readonly name = 'CatFileEnded';
+  /** Whether this was the request at work, which may be why the process ended; the others only waited behind it. */
+  readonly atWork: boolean;
+
+  constructor(message: string, atWork: boolean, cause?: unknown) {
+    super(message, { cause });
+    this.atWork = atWork;
+  }
 }
 
 const HEADER = /^([0-9a-f]{40}|[0-9a-f]{64}) (commit|tree|blob|tag) (\d+)$/;
@@ -114,8 +121,8 @@ export class CatFile {
   }
 
   kill(): void {
-    this.#failure ??= new CatFileEnded('git cat-file was stopped');
-    this.#stop.abort(new DOMException('git cat-file is no longer needed', 'AbortError'));
+    this.#failure ??= new CatFileEnded('git cat-file was stopped', false);
+    this.#end(new DOMException('git cat-file is no longer needed', 'AbortError'));
   }
 
   #ask(command: 'info' | 'contents', object: Buffer, request: Request): void {
@@ -149,17 +156,25 @@ export class CatFile {
 
   async #fail(error: unknown): Promise<void> {
     this.#failure ??= await this.#ended(error);
-    this.#stop.abort(this.#failure);
-    for (const request of this.#pending.splice(0)) request.reject(this.#failure);
+    this.#end(this.#failure);
+    const [first, ...others] = this.#pending.splice(0);
+    first?.reject(new CatFileEnded(this.#failure.message, true, this.#failure.cause));
+    for (const request of others) request.reject(this.#failure);
   }
 
   async #ended(error: unknown): Promise<Error> {
-    if (!(error instanceof EndOfStream)) this.#stop.abort(error);
+    if (!(error instanceof EndOfStream)) this.#end(error);
     const cause: unknown = await this.#process.ended.then(
       () => error,
       (reason: unknown) => reason,
     );
-    return new CatFileEnded('git cat-file has ended', { cause });
+    return new CatFileEnded('git cat-file has ended', false, cause);
+  }
+
+  /** Output that nobody reads any more would keep the pipe open. */
+  #end(reason: unknown): void {
+    this.#stop.abort(reason);
+    this.#process.child.stdout.destroy();
   }
 
   async #read(reader: ByteReader, count: number): Promise<Buffer> {

@@ -136,6 +136,12 @@ it('starts a new process when one was killed, and nobody who asks notices', asyn
   expect(await asked).toBe(true);
 });
 
+it('lets a request that makes git give up harm no other', async () => {
+  const bad = Array.from({ length: 3 }, (_, i) => store.info(repository, Buffer.from(`main@{${90 + i}}`), never));
+  expect(await readSmall()).toBe(true);
+  expect(await Promise.all(bad)).toEqual([undefined, undefined, undefined]);
+});
+
 it('fails a large object as unavailable when its process is killed', async () => {
   const stream = store.stream(repository, largeOid, LARGE, never);
   await stream.next();

@@ -12,6 +12,9 @@ export const SMALL_OBJECT_BYTES = CHUNK_BYTES;
 
 const MAX_TREE_BYTES = 64 << 20;
 
+/** Each one that fails takes another request with it, so this many bad ones in a row are needed to exhaust them. */
+const SHARED_ATTEMPTS = 3;
+
 export interface ObjectStoreOptions {
   /** Processes kept though nobody uses them, over all repositories. The least recently used one goes first. */
   readonly maxIdleProcesses: number;
@@ -98,8 +101,8 @@ export class ObjectStore {
   }
 
   /**
-   * Asks the shared process, and if that ends meanwhile, a new one that serves nobody else: a request that makes git give
-   * up fails alone then. A name that git refuses (exit code 128: a reflog entry that is not there) is one it does not find.
+   * Asks the shared process. When that ends, the request it was at is tried again by a process that serves nobody else, so
+   * that one that makes git give up fails alone; those behind it go to the next shared process.
    */
   async #ask<T>(
     repository: RepositoryPath,
@@ -107,11 +110,23 @@ export class ObjectStore {
     signal: AbortSignal,
   ): Promise<T | undefined> {
     signal.throwIfAborted();
-    try {
-      return await abortable(question(this.#sharedProcess(repository)), signal);
-    } catch (error) {
-      if (!(error instanceof CatFileEnded)) throw error;
+    for (let attempt = 0; attempt < SHARED_ATTEMPTS; attempt++) {
+      try {
+        return await abortable(question(this.#sharedProcess(repository)), signal);
+      } catch (error) {
+        if (!(error instanceof CatFileEnded)) throw error;
+        if (error.atWork) break;
+      }
     }
+    return await this.#askAlone(repository, question, signal);
+  }
+
+  /** A name that git refuses (exit code 128: a reflog entry that is not there) is one it does not find. */
+  async #askAlone<T>(
+    repository: RepositoryPath,
+    question: (process: CatFile) => Promise<T | undefined>,
+    signal: AbortSignal,
+  ): Promise<T | undefined> {
     const process = new CatFile(repository.path);
     try {
       return await abortable(question(process), signal);
