@@ -72,6 +72,7 @@ function connect(address: string, global: TokenBucket, own: TokenBucket): Gitaly
     refs: new RefServiceClient(target, channelCredentials, options),
     smartHttp: new SmartHTTPServiceClient(target, channelCredentials, options),
     channel,
+    lacksGetBlobs: false,
     async admit(signal) {
       await own.take(signal);
       await global.take(signal);

@@ -1,5 +1,15 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { ServerCredentials } from '@grpc/grpc-js';
 import { UnavailableError, UserError } from '../../lib/errors.ts';
+import { Handlers } from '../../lib/grpc/serve.ts';
+import { WindowedServer } from '../../lib/grpc/windows.ts';
+import { createLogger } from '../../lib/log.ts';
+import { CommitServiceService } from '../../proto/gen/gitaly/commit.ts';
+import { CommitService } from '../gitserver/commit-service.ts';
+import { ObjectStore } from '../gitserver/object-store.ts';
+import { Storages } from '../gitserver/storages.ts';
 import { GitalyClientPool } from './gitaly-client-pool.ts';
 import { GitalyFixture, type Repository, until } from './gitaly-fixture.ts';
 import { resolveRef } from './resolve-ref.ts';
@@ -115,6 +125,42 @@ test('a wrong token is refused, an unreachable server unavailable, an abort ends
         .catch(() => undefined)) !== undefined,
   );
 });
+
+test('files of a Gitaly without GetBlobs are read one by one', async () => {
+  const files = Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`many/${index}`, `content ${index}`]));
+  const commit = await repository.push(files);
+  const old = await startOldGitaly(fixture);
+  const location = fixture.location('group/project');
+  const client = pool.repository({ ...location, gitaly: { address: `tcp://127.0.0.1:${old.port}`, token: '' } });
+  const read: string[] = [];
+  for (let round = 0; round < 2; round += 1)
+    for await (const blob of client.blobs(commit, Object.keys(files), 100, signal)) read.push(String(blob.data));
+  expect(read).toEqual([...Object.values(files), ...Object.values(files)]);
+  await expect(client.blobs(commit, ['nowhere'], 100, signal).next()).rejects.toMatchObject({ reason: 'FileNotFound' });
+  await old.stop();
+});
+
+/** The real service over the same repositories, without the one that came later. */
+async function startOldGitaly({ folder }: GitalyFixture): Promise<{ port: number; stop: () => Promise<void> }> {
+  const stopping = new AbortController();
+  const handlers = new Handlers(createLogger('old', 'error'), stopping.signal);
+  const objects = new ObjectStore({ maxIdleProcesses: 4, maxConcurrentStreams: 4 });
+  const commits = new CommitService(new Storages([{ name: 'default', path: join(folder, 'storage') }]), objects);
+  const server = new WindowedServer();
+  server.addService(CommitServiceService, {
+    treeEntry: handlers.serverStreaming(commits.treeEntry.bind(commits)),
+    getTreeEntries: handlers.serverStreaming(commits.getTreeEntries.bind(commits)),
+  });
+  const port = await promisify(server.bindAsync.bind(server))('127.0.0.1:0', ServerCredentials.createInsecure());
+  return {
+    port,
+    stop: async () => {
+      stopping.abort();
+      server.forceShutdown();
+      objects.close();
+    },
+  };
+}
 
 function digest(data: Buffer | undefined): string {
   return data === undefined ? 'none' : createHash('sha256').update(data).digest('hex');

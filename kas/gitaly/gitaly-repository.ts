@@ -25,6 +25,7 @@ export type Blob =
   | { readonly data: undefined; readonly sizeBytes: number };
 
 const CALL_TIMEOUT_MS = 60_000;
+const FILES_IN_FLIGHT = 16;
 /** About a million refs. */
 const MAX_REFS_BYTES = 128 << 20;
 
@@ -104,10 +105,38 @@ export class GitalyRepository {
   }
 
   /**
-   * Reads files of a commit, in the order asked for, in one call. A file over `maxBytes` comes without its data.
-   * UserError `unimplemented` from a Gitaly without this RPC, `not_found` for a file that is not in the commit.
+   * Reads files of a commit, in the order asked for: in one call, or one by one from a Gitaly that cannot do that. A file
+   * over `maxBytes` comes without its data. UserError `FileNotFound` for what is not a file of the commit.
    */
   async *blobs(
+    commitId: string,
+    paths: readonly string[],
+    maxBytes: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<Blob, void, void> {
+    if (!this.#server.lacksGetBlobs) {
+      try {
+        yield* this.#blobsInOneCall(commitId, paths, maxBytes, signal);
+        return;
+      } catch (error) {
+        // It says so before anything else.
+        if (!(error instanceof UserError) || error.kind !== 'unimplemented') throw error;
+        this.#server.lacksGetBlobs = true;
+      }
+    }
+    for (let start = 0; start < paths.length; start += FILES_IN_FLIGHT) {
+      const some = paths.slice(start, start + FILES_IN_FLIGHT);
+      yield* await Promise.all(some.map((path) => this.#fileOfBatch(commitId, path, maxBytes, signal)));
+    }
+  }
+
+  async #fileOfBatch(commitId: string, path: string, maxBytes: number, signal: AbortSignal): Promise<Blob> {
+    const blob = await this.file(commitId, path, maxBytes, signal);
+    if (blob === undefined) throw fileNotFound(path);
+    return blob;
+  }
+
+  async *#blobsInOneCall(
     commitId: string,
     paths: readonly string[],
     maxBytes: number,
@@ -196,9 +225,12 @@ interface PendingBlob {
 function begin(message: GetBlobsResponse, path: string | undefined): PendingBlob {
   if (path === undefined || message.path.toString('utf8') !== path)
     throw new UnavailableError('Gitaly sent a file that was not asked for');
-  if (message.oid === '' || message.type !== ObjectType.BLOB)
-    throw new UserError(`${path} is not a file of this commit.`, { kind: 'not_found', reason: 'FileNotFound' });
+  if (message.oid === '' || message.type !== ObjectType.BLOB) throw fileNotFound(path);
   return { path, sizeBytes: Number(message.size), chunks: [message.data] };
+}
+
+function fileNotFound(path: string): UserError {
+  return new UserError(`${path} is not a file of this commit.`, { kind: 'not_found', reason: 'FileNotFound' });
 }
 
 function finish({ path, sizeBytes, chunks }: PendingBlob, maxBytes: number): Blob {

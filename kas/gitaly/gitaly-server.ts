@@ -11,6 +11,8 @@ export interface GitalyServer {
   readonly refs: RefServiceClient;
   readonly smartHttp: SmartHTTPServiceClient;
   readonly channel: Channel;
+  /** Set once a server that is too old has said so. */
+  lacksGetBlobs: boolean;
   /** Waits for the rate limits. */
   admit(signal: AbortSignal): Promise<void>;
 }

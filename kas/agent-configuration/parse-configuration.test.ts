@@ -1,0 +1,106 @@
+import { parseConfiguration } from './parse-configuration.ts';
+
+const FILE = '.gitlab/agents/prod/config.yaml';
+
+function parse(text: string | Buffer) {
+  return parseConfiguration(Buffer.from(text), FILE, 'platform/agents', 'c0ffee');
+}
+
+test.each(['', '# nothing\n', 'gitops:\n  manifest_projects: []\n'])('%j has no units', (text) => {
+  expect(parse(text)).toEqual({ configuration: { commitId: 'c0ffee', logLevel: 'info', units: [] } });
+});
+
+test('an entry without settings is the configuration project with defaults', () => {
+  expect(parse('gitops: {manifest_projects: [{}]}').configuration?.units).toEqual([
+    {
+      name: 'platform/agents',
+      project: 'platform/agents',
+      ref: undefined,
+      defaultNamespace: 'default',
+      globs: ['**/*.{yaml,yml,json}'],
+      prune: true,
+      reconcileTimeoutMs: 3_600_000,
+      driftPolicy: 'correct',
+    },
+  ]);
+});
+
+test('every setting is read', () => {
+  const { configuration } = parse(`
+gitops:
+  manifest_projects:
+    - id: shop/web
+      name: web-production
+      ref: {branch: release/1.x}
+      default_namespace: shop
+      paths: [{glob: 'prod/**/*.yaml'}, {glob: /base/*.json}]
+      prune: false
+      reconcile_timeout: 10m
+      drift: {policy: report}
+    - {id: shop/web, name: web-tag, ref: {tag: v1.0}}
+    - {id: shop/web, ref: {commit: ${'a'.repeat(40)}}}
+observability: {logging: {level: debug}}
+`);
+  expect(configuration?.logLevel).toBe('debug');
+  expect(configuration?.units[0]).toEqual({
+    name: 'web-production',
+    project: 'shop/web',
+    ref: 'refs/heads/release/1.x',
+    defaultNamespace: 'shop',
+    globs: ['prod/**/*.yaml', '/base/*.json'],
+    prune: false,
+    reconcileTimeoutMs: 600_000,
+    driftPolicy: 'report',
+  });
+  expect(configuration?.units.map(({ name, ref }) => [name, ref])).toEqual([
+    ['web-production', 'refs/heads/release/1.x'],
+    ['web-tag', 'refs/tags/v1.0'],
+    ['shop/web', 'a'.repeat(40)],
+  ]);
+});
+
+test.each([
+  ['an unknown key', 'gitops:\n  manifest_projekts: []\n', 2, /manifest_projekts: unknown key; did you mean "manifest_projects"/],
+  [
+    'an unknown key of an entry',
+    'gitops:\n  manifest_projects:\n    - id: a/b\n      helm: {}\n',
+    4,
+    /helm: unknown key; known here: .*paths/,
+  ],
+  ['a tab', 'gitops:\n\tmanifest_projects: []\n', 2, /tab/],
+  ['a wrong type', 'gitops: {manifest_projects: [{prune: "yes"}]}', 1, /prune: must be true or false/],
+  ['two refs', 'gitops: {manifest_projects: [{ref: {branch: a, tag: b}}]}', 1, /exactly one of branch, tag and commit/],
+  ['an empty ref', 'gitops: {manifest_projects: [{ref: {}}]}', 1, /exactly one of branch, tag and commit/],
+  ['a short commit', 'gitops: {manifest_projects: [{ref: {commit: abc123}}]}', 1, /full commit id/],
+  ['a branch that Git does not allow', 'gitops: {manifest_projects: [{ref: {branch: "a..b"}}]}', 1, /not a name that Git allows/],
+  ['no glob', 'gitops: {manifest_projects: [{paths: []}]}', 1, /paths: is empty; add a glob/],
+  ['an empty glob', 'gitops: {manifest_projects: [{paths: [{glob: ""}]}]}', 1, /glob: is empty/],
+  ['a bad namespace', 'gitops: {manifest_projects: [{default_namespace: Shop}]}', 1, /must be a namespace/],
+  ['a bad timeout', 'gitops: {manifest_projects: [{reconcile_timeout: 1 hour}]}', 1, /must be a duration/],
+  ['a bad policy', 'gitops: {manifest_projects: [{drift: {policy: ignore}}]}', 1, /"correct" or "report" or "off"/],
+  ['a bad level', 'observability: {logging: {level: trace}}', 1, /level: must be/],
+  ['a list', '- a\n', 1, /mapping/],
+  ['bytes that are no text', Buffer.from([0x61, 0xff, 0xfe]), 1, /not UTF-8/],
+])('%s is a problem with its line', (_, text, line, message) => {
+  expect(parse(text).problems).toEqual([
+    { severity: 'error', reason: 'InvalidConfiguration', file: FILE, line, message: expect.stringMatching(message) },
+  ]);
+});
+
+test('two units with one name are two problems, each with the line of one of them', () => {
+  const { problems } = parse(`gitops:
+  manifest_projects:
+    - id: shop/web
+    - id: shop/other
+    - id: shop/third
+      name: shop/web
+`);
+  expect(problems).toMatchObject([
+    { line: 3, message: expect.stringMatching(/"shop\/web" is also that of gitops\.manifest_projects\[2\]/) },
+    { line: 6, message: expect.stringMatching(/"shop\/web" is also that of gitops\.manifest_projects\[0\]/) },
+  ]);
+});
+
+test('one project may be in several units', () => {
+  expect(parse('gitops: {manifest_projects: [{id: a/b, name: x}, {id: a/b, name: y}]}').configuration?.units).toHaveLength(2);
+});
