@@ -24,6 +24,9 @@ export interface LogFields {
   readonly file?: string;
   readonly line?: number;
   readonly address?: string;
+  readonly agentAddress?: string;
+  readonly apiAddress?: string;
+  readonly observabilityAddress?: string;
   readonly url?: string;
   readonly peer?: string;
   readonly method?: string;

@@ -203,15 +203,28 @@ export class Session {
     }
   }
 
+  /** Asks again when the registry says that answers may have changed, and now and then besides. */
   async #watchToken(signal: AbortSignal): Promise<void> {
     while (true) {
-      await sleep(jittered(this.#deps.tokenCheckPeriodMs), signal);
+      await this.#registryChange(signal);
       try {
         await this.#deps.registry.agentByToken(this.#token, signal);
       } catch (error) {
         // The registry's absence is no reason to part with agents it knew.
         if (!(error instanceof UnavailableError)) throw error;
       }
+    }
+  }
+
+  async #registryChange(signal: AbortSignal): Promise<void> {
+    const changed = new AbortController();
+    const unsubscribe = this.#deps.registry.onChange(() => changed.abort());
+    try {
+      await sleep(jittered(this.#deps.tokenCheckPeriodMs), AbortSignal.any([signal, changed.signal]));
+    } catch {
+      signal.throwIfAborted();
+    } finally {
+      unsubscribe();
     }
   }
 }

@@ -1,7 +1,6 @@
 import { AbortScope, sleep } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { isAbort, UnavailableError, UserError } from '../../lib/errors.ts';
-import type { Logger } from '../../lib/log.ts';
 import type { AgentInfo, ProjectInfo, Registry } from '../registry/registry.ts';
 import type { UnitSource } from '../units/unit-source.ts';
 import type { AgentUnit } from './agent-configuration.ts';
@@ -12,7 +11,6 @@ export interface UnitFeedsDeps {
   readonly registry: Registry;
   readonly units: UnitSource;
   readonly reports: SessionReports;
-  readonly log: Logger;
   readonly agent: AgentInfo;
   readonly token: string;
   /** A newer bundle of a unit. */
@@ -46,7 +44,7 @@ export class UnitFeeds {
     const gone = [...this.#feeds.keys()].filter((name) => !wanted.has(name));
     for (const name of gone) this.#stop(name);
     for (const unit of units) {
-      const key = JSON.stringify([unit.project, unit.ref ?? null, unit.globs]);
+      const key = JSON.stringify([unit.project, unit.ref ?? null, unit.globs, unit.defaultNamespace]);
       if (this.#feeds.get(unit.name)?.key === key) continue;
       this.#stop(unit.name);
       this.#start(unit, key);
@@ -76,7 +74,7 @@ export class UnitFeeds {
     const backoff = new Backoff(RETRY);
     while (true) {
       try {
-        await this.#follow(unit, await this.#project(unit, signal), signal);
+        await this.#followWhileThere(unit, await this.#project(unit, signal), signal);
       } catch (error) {
         if (!(error instanceof UserError) && !(error instanceof UnavailableError)) throw error;
         const reason = error instanceof UserError ? error.reason : 'Unavailable';
@@ -91,10 +89,34 @@ export class UnitFeeds {
     return await this.#deps.registry.manifestProject(this.#deps.token, unit.project, signal);
   }
 
+  /** Follows until the registry names another place for the project, or none. */
+  async #followWhileThere(unit: AgentUnit, project: ProjectInfo, signal: AbortSignal): Promise<void> {
+    const round = new AbortScope(signal);
+    const check = async (): Promise<void> => {
+      try {
+        if (JSON.stringify(await this.#project(unit, round.signal)) === JSON.stringify(project)) return;
+      } catch (error) {
+        if (error instanceof UnavailableError) return;
+      }
+      // Asking again tells what became of it.
+      round[Symbol.dispose]();
+    };
+    const unsubscribe = this.#deps.registry.onChange(() => void check());
+    try {
+      await this.#follow(unit, project, round.signal);
+    } catch (error) {
+      if (!isAbort(error, round.signal) || signal.aborted) throw error;
+    } finally {
+      unsubscribe();
+      round[Symbol.dispose]();
+    }
+  }
+
   async #follow(unit: AgentUnit, project: ProjectInfo, signal: AbortSignal): Promise<void> {
     const { units, reports, agent, onBundle } = this.#deps;
+    const request = { project, ref: unit.ref, globs: unit.globs, defaultNamespace: unit.defaultNamespace };
     let submitted = '';
-    for await (const snapshot of units.watch({ project, ref: unit.ref, globs: unit.globs }, signal)) {
+    for await (const snapshot of units.watch(request, signal)) {
       await reports.source(agent, unit, snapshot);
       signal.throwIfAborted();
       if (snapshot.rendered === undefined) continue;

@@ -1,14 +1,7 @@
-import { Action, type Drift, DriftOutcome, Phase } from '../../proto/gen/kas/agent/v1/objects.ts';
-import { Severity, type SourceProblem, type UnitStatus } from '../../proto/gen/kas/api/v1/sync_status.ts';
+import { describeDrift, describeObject, describeProblem, phaseOf } from '../../kas/commands/status-table.ts';
+import { Action, Phase } from '../../proto/gen/kas/agent/v1/objects.ts';
+import type { UnitStatus } from '../../proto/gen/kas/api/v1/sync_status.ts';
 import { seconds } from './story.ts';
-
-const PHASES: Readonly<Record<number, string>> = {
-  [Phase.PHASE_PENDING]: 'Pending',
-  [Phase.PHASE_PROGRESSING]: 'Progressing',
-  [Phase.PHASE_SYNCED]: 'Synced',
-  [Phase.PHASE_DEGRADED]: 'Degraded',
-  [Phase.PHASE_FAILED]: 'Failed',
-};
 
 /** Turns the stream of unit states into lines for a person, each thing once. */
 export class Feed {
@@ -18,21 +11,23 @@ export class Feed {
   /** What is new in this state. */
   *lines(unit: UnitStatus): Generator<string, void, void> {
     const name = unit.unit === '' ? 'configuration' : unit.unit;
-    const head = `${PHASES[unit.phase] ?? 'Unknown'} ${unit.desiredCommitId.slice(0, 8)}`;
+    const head = `${phaseOf(unit)} ${unit.desiredCommitId.slice(0, 8)}`;
     const state = `${head} ${unit.reason} ${unit.message} ${unit.agentConnected}`;
     if (this.#last.get(name) !== state) yield `${name}: ${head}${details(unit)}`;
     this.#last.set(name, state);
     for (const problem of unit.problems) yield* this.#once(`${problem.commitId}`, `  ${describeProblem(problem)}`);
     for (const object of unit.objects) {
       if (object.action !== Action.ACTION_FAILED) continue;
-      const id = `${object.id?.kind} ${object.id?.namespace}/${object.id?.name}`;
-      yield* this.#once(unit.desiredCommitId, `  ${id} (${object.source}): ${object.reason}: ${object.message}`);
+      yield* this.#once(
+        unit.desiredCommitId,
+        `  ${describeObject(object.id)} (${object.source}): ${object.reason}: ${object.message}`,
+      );
     }
     for (const drift of unit.drifts.toReversed())
       yield* this.#once(String(drift.detectedAt?.getTime()), `  ${describeDrift(drift)}`);
     for (const event of unit.events.toReversed()) {
       if (event.type !== 'Warning') continue;
-      yield* this.#once('', `  warning: ${event.id?.kind} ${event.id?.name}: ${event.reason}: ${event.message}`);
+      yield* this.#once('', `  warning: ${describeObject(event.id)}: ${event.reason}: ${event.message}`);
     }
   }
 
@@ -54,19 +49,4 @@ function details(unit: UnitStatus): string {
     return `, ${unit.objects.length} objects${took}`;
   }
   return unit.message === '' ? ` (${unit.reason})` : ` (${unit.reason}: ${unit.message})`;
-}
-
-function describeProblem(problem: SourceProblem): string {
-  const place = problem.file === '' ? '' : `${problem.file}${problem.line === 0 ? '' : `:${problem.line}`}: `;
-  const severity = problem.severity === Severity.SEVERITY_WARNING ? 'warning' : 'error';
-  return `${severity}: ${place}${problem.object === '' ? '' : `${problem.object}: `}${problem.message}`;
-}
-
-function describeDrift(drift: Drift): string {
-  const object = `${drift.id?.kind} ${drift.id?.namespace}/${drift.id?.name}`;
-  const what = drift.deleted
-    ? 'was deleted'
-    : drift.fields.map(({ path, desired, live }) => `${path}: ${desired || 'absent'} became ${live || 'absent'}`).join(', ');
-  const outcome = drift.outcome === DriftOutcome.DRIFT_OUTCOME_CORRECTED ? 'corrected' : 'not corrected';
-  return `drift: ${object} ${what}, by ${drift.manager || 'somebody'}; ${outcome}${drift.message === '' ? '' : `: ${drift.message}`}`;
 }

@@ -1,0 +1,36 @@
+import { readFile } from 'node:fs/promises';
+import type { Metadata } from '@grpc/grpc-js';
+import { UserError } from '../../lib/errors.ts';
+import { decodeJwtSecret, verifyJwt } from '../../lib/jwt.ts';
+
+/** Checks who calls the API, from metadata `authorization: Bearer <JWT>`. */
+export class ApiAuth {
+  readonly #secret: Uint8Array;
+
+  constructor(secret: Uint8Array) {
+    this.#secret = secret;
+  }
+
+  /** Rejects with UserError `unauthenticated`. */
+  async authenticate(metadata: Metadata): Promise<void> {
+    const values = metadata.get('authorization');
+    const match = /^bearer +(\S+)$/i.exec(String(values[0] ?? ''));
+    if (values.length !== 1 || match?.[1] === undefined)
+      throw new UserError('JWT validation failed', { kind: 'unauthenticated', reason: 'InvalidJwt' });
+    await verifyJwt(match[1], this.#secret);
+  }
+}
+
+/** The secret shared with RoR and tools. UserError when the file cannot be read or does not hold 32 bytes in base64. */
+export async function readApiSecret(file: string): Promise<Uint8Array> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    throw new UserError(`Cannot read the API secret ${file}: ${(error as Error).message}`, {
+      reason: 'FileUnreadable',
+      cause: error,
+    });
+  }
+  return decodeJwtSecret(text, file);
+}

@@ -1,0 +1,168 @@
+import { aborted } from '../lib/abort.ts';
+import { formatListenAddress } from '../lib/config-types.ts';
+import type { GrpcListener } from '../lib/grpc/listener.ts';
+import { Handlers } from '../lib/grpc/serve.ts';
+import type { Logger } from '../lib/log.ts';
+import { type Part, runStages } from '../lib/stages.ts';
+import { VERSION } from '../lib/version.ts';
+import { SessionService } from '../proto/gen/kas/agent/v1/session.ts';
+import { AgentsServiceService } from '../proto/gen/kas/api/v1/agents.ts';
+import { NotificationsServiceService } from '../proto/gen/kas/api/v1/notifications.ts';
+import { SyncStatusServiceService } from '../proto/gen/kas/api/v1/sync_status.ts';
+import { GitConfigurationSource } from './agent-configuration/git-configuration-source.ts';
+import { AgentAuth } from './agent-server/agent-auth.ts';
+import { createAgentListener } from './agent-server/agent-listener.ts';
+import { BundleCache } from './agent-session/bundle-cache.ts';
+import { createSessionService } from './agent-session/session-service.ts';
+import { MemoryAgentTracker } from './agent-tracker/memory-agent-tracker.ts';
+import { createAgentsService } from './api-server/agents-service.ts';
+import { ApiAuth, readApiSecret } from './api-server/api-auth.ts';
+import { createApiListener } from './api-server/api-listener.ts';
+import { createNotificationsService } from './api-server/notifications-service.ts';
+import { createSyncStatusService } from './api-server/sync-status-service.ts';
+import { InProcessPollQueue } from './change-detection/in-process-poll-queue.ts';
+import { RefWatcher } from './change-detection/ref-watcher.ts';
+import type { KasConfig } from './config/kas-config.ts';
+import { GitalyClientPool } from './gitaly/gitaly-client-pool.ts';
+import { KasMetrics } from './observability/kas-metrics.ts';
+import { ObservabilityServer } from './observability/observability-server.ts';
+import { FileRegistry } from './registry/file-registry.ts';
+import { MemoryStatusStore } from './sync-status/memory-status-store.ts';
+import { SyncLog } from './sync-status/sync-log.ts';
+import { SyncStatusRecorder } from './sync-status/sync-status-recorder.ts';
+import { BlobCache } from './units/blob-cache.ts';
+import { GitUnitSource } from './units/git-unit-source.ts';
+import { UnitRenderer } from './units/unit-renderer.ts';
+
+/** Calls that run when kas stops have so long to end by themselves. */
+const CALL_GRACE_MS = 1_000;
+const STAGE_GRACE_MS = 1_500;
+/** A restarted agent is back before its units are forgotten. */
+const UNIT_LINGER_MS = 60_000;
+const BLOB_CACHE_BYTES = 128 << 20;
+const BUNDLE_CACHE_BYTES = 256 << 20;
+const CONCURRENT_POLLS = 32;
+/** Besides this, a change of the registry is acted on at once. */
+const TOKEN_CHECK_PERIOD_MS = 30_000;
+
+/** Runs kas until the signal fires. Throws UserError when something it was given is wrong, before it serves anything. */
+export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal): Promise<void> {
+  const registry = await FileRegistry.open(config.registry.file, log);
+  const apiSecret = await readApiSecret(config.api.listen.authenticationSecretFile);
+  const tracker = new MemoryAgentTracker();
+  const store = new MemoryStatusStore();
+  const metrics = new KasMetrics(() => tracker.size);
+  const sources = createSources(config, registry, log);
+  const agentListener = createAgentListener({ ...config.agent.listen, graceMs: CALL_GRACE_MS });
+  const apiListener = createApiListener({ ...config.api.listen, graceMs: CALL_GRACE_MS });
+  const { livenessUrlPath, readinessUrlPath, listen } = config.observability;
+  const observability = new ObservabilityServer({ ...listen, livenessUrlPath, readinessUrlPath, metrics, log });
+
+  agentListener.serve([
+    {
+      definition: SessionService,
+      handlers: createSessionService(new Handlers(log, agentListener.forced), new AgentAuth(registry), {
+        registry,
+        configurations: sources.configurations,
+        units: sources.units,
+        bundles: new BundleCache(BUNDLE_CACHE_BYTES),
+        tracker,
+        reports: new SyncStatusRecorder(store, new SyncLog(log)),
+        metrics,
+        log,
+        draining: agentListener.draining,
+        version: VERSION,
+        maxConnectionAgeMs: config.agent.listen.maxConnectionAgeMs,
+        tokenCheckPeriodMs: TOKEN_CHECK_PERIOD_MS,
+      }),
+    },
+  ]);
+  const handlers = new Handlers(log, apiListener.draining);
+  const auth = new ApiAuth(apiSecret);
+  const status = createSyncStatusService(handlers, { auth, store, directory: registry });
+  const notifications = createNotificationsService(handlers, auth, sources.refs);
+  apiListener.serve([
+    { definition: SyncStatusServiceService, handlers: status },
+    { definition: AgentsServiceService, handlers: createAgentsService(handlers, auth, tracker) },
+    { definition: NotificationsServiceService, handlers: notifications },
+  ]);
+
+  await runStages(
+    [
+      [observability],
+      [sources, registryPart(registry)],
+      [agentListener, apiListener],
+      [announcement(agentListener, apiListener, observability, log)],
+    ],
+    { graceMs: STAGE_GRACE_MS, onStopping: () => observability.setReady(false) },
+    signal,
+  );
+}
+
+interface Sources extends Part {
+  readonly refs: RefWatcher;
+  readonly units: GitUnitSource;
+  readonly configurations: GitConfigurationSource;
+}
+
+/** What comes from Git. */
+function createSources(config: KasConfig, registry: FileRegistry, log: Logger): Sources {
+  const gitaly = new GitalyClientPool(config.gitaly);
+  const refs = new RefWatcher({
+    gitaly,
+    createQueue: (handler) => new InProcessPollQueue({ handler, concurrency: CONCURRENT_POLLS, log }),
+  });
+  const { pollPeriodMs, limits } = config.agent.gitops;
+  const renderer = new UnitRenderer({ gitaly, limits, cache: new BlobCache(BLOB_CACHE_BYTES) });
+  const units = new GitUnitSource({ refs, renderer, pollPeriodMs, lingerMs: UNIT_LINGER_MS, log });
+  const { maxConfigurationFileBytes: maxFileBytes, pollPeriodMs: configurationPeriodMs } = config.agent.configuration;
+  return {
+    name: 'sources',
+    refs,
+    units,
+    configurations: new GitConfigurationSource({
+      registry,
+      refs,
+      gitaly,
+      pollPeriodMs: configurationPeriodMs,
+      maxFileBytes,
+      log,
+    }),
+    async run(ready, signal) {
+      ready();
+      await aborted(signal);
+      await units.close();
+      await refs.close();
+      gitaly.close();
+    },
+  };
+}
+
+function registryPart(registry: FileRegistry): Part {
+  return {
+    name: 'registry',
+    async run(ready, signal) {
+      ready();
+      await registry.watch(signal);
+    },
+  };
+}
+
+/** Starts last: says that everything listens, and where. */
+function announcement(agents: GrpcListener, api: GrpcListener, observability: ObservabilityServer, log: Logger): Part {
+  return {
+    name: 'announcement',
+    async run(ready, signal) {
+      observability.setReady(true);
+      log.info('kas is ready', {
+        version: VERSION,
+        agentAddress: formatListenAddress(await agents.address),
+        apiAddress: formatListenAddress(await api.address),
+        observabilityAddress: formatListenAddress(await observability.address),
+      });
+      ready();
+      await aborted(signal);
+      log.info('kas stops');
+    },
+  };
+}

@@ -1,0 +1,56 @@
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+
+/** What kas counts, in Prometheus' text format. */
+export class KasMetrics {
+  readonly #registry = new Registry();
+  readonly #bundles: Counter<'how'>;
+  readonly #bundleBytes: Counter;
+  readonly #unknownMessages: Counter;
+
+  /** `connectedAgents` is asked whenever metrics are read. */
+  constructor(connectedAgents: () => number) {
+    const registers = [this.#registry];
+    collectDefaultMetrics({ register: this.#registry });
+    new Gauge({
+      name: 'kas_connected_agents',
+      help: 'Sessions that agents have open with this kas.',
+      registers,
+      collect() {
+        this.set(connectedAgents());
+      },
+    });
+    this.#bundles = new Counter({
+      name: 'kas_bundles_sent_total',
+      help: 'Bundles sent to agents: whole, as a difference, or a header alone because nothing changed.',
+      labelNames: ['how'],
+      registers,
+    });
+    this.#bundleBytes = new Counter({
+      name: 'kas_bundle_content_bytes_sent_total',
+      help: 'Bytes of manifest content sent to agents.',
+      registers,
+    });
+    this.#unknownMessages = new Counter({
+      name: 'kas_agent_unknown_messages_total',
+      help: 'Messages from agents that this version does not know.',
+      registers,
+    });
+  }
+
+  bundleSent(how: 'whole' | 'difference' | 'unchanged', bytes: number): void {
+    this.#bundles.inc({ how });
+    this.#bundleBytes.inc(bytes);
+  }
+
+  unknownMessage(): void {
+    this.#unknownMessages.inc();
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  async text(): Promise<string> {
+    return await this.#registry.metrics();
+  }
+}

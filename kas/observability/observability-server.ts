@@ -1,0 +1,85 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { aborted } from '../../lib/abort.ts';
+import { formatListenAddress, type ListenAddress } from '../../lib/config-types.ts';
+import { toError, UserError } from '../../lib/errors.ts';
+import type { Logger } from '../../lib/log.ts';
+import type { Part } from '../../lib/stages.ts';
+
+export interface ObservabilityOptions {
+  readonly address: ListenAddress;
+  readonly livenessUrlPath: string;
+  readonly readinessUrlPath: string;
+  readonly metrics: { readonly contentType: string; text(): Promise<string> };
+  readonly log: Logger;
+}
+
+/** HTTP for probes and Prometheus: liveness, readiness and /metrics. */
+export class ObservabilityServer implements Part {
+  readonly name = 'observability server';
+  readonly #options: ObservabilityOptions;
+  readonly #bound = Promise.withResolvers<ListenAddress>();
+  #ready = false;
+
+  constructor(options: ObservabilityOptions) {
+    this.#options = options;
+    this.#bound.promise.catch(() => undefined);
+  }
+
+  /** Where it listens, with the port that the system chose. */
+  get address(): Promise<ListenAddress> {
+    return this.#bound.promise;
+  }
+
+  /** What the readiness probe answers: true once kas serves, false again when it is about to stop. */
+  setReady(ready: boolean): void {
+    this.#ready = ready;
+  }
+
+  async run(ready: () => void, signal: AbortSignal): Promise<void> {
+    const server = createServer((request, response) => {
+      this.#answer(request, response).catch((error: unknown) => {
+        this.#options.log.error('Observability request failed', { err: toError(error) });
+        response.destroy();
+      });
+    });
+    try {
+      this.#bound.resolve(await this.#listen(server));
+    } catch (error) {
+      this.#bound.reject(error);
+      throw error;
+    }
+    ready();
+    await aborted(signal);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    server.close(() => resolve());
+    server.closeAllConnections();
+    await promise;
+  }
+
+  async #listen(server: Server): Promise<ListenAddress> {
+    const { host, port } = this.#options.address;
+    const { promise, resolve, reject } = Promise.withResolvers<ListenAddress>();
+    server.once('error', (cause) => {
+      const address = formatListenAddress({ host, port });
+      reject(new UserError(`${this.name}: cannot listen on ${address}: ${cause.message}`, { kind: 'precondition', cause }));
+    });
+    server.listen(port, host, () => resolve({ host, port: (server.address() as AddressInfo).port }));
+    return await promise;
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { livenessUrlPath, readinessUrlPath, metrics } = this.#options;
+    const path = new URL(request.url ?? '/', 'http://kas').pathname;
+    if (request.method !== 'GET' && request.method !== 'HEAD') end(response, 405, 'method not allowed\n');
+    else if (path === livenessUrlPath) end(response, 200, 'alive\n');
+    else if (path === readinessUrlPath) end(response, this.#ready ? 200 : 503, this.#ready ? 'ready\n' : 'not ready\n');
+    else if (path === '/metrics') end(response, 200, await metrics.text(), metrics.contentType);
+    else end(response, 404, 'not found\n');
+  }
+}
+
+function end(response: ServerResponse, status: number, text: string, contentType = 'text/plain; charset=utf-8'): void {
+  response.writeHead(status, { 'content-type': contentType, 'content-length': Buffer.byteLength(text) });
+  response.end(text);
+}
