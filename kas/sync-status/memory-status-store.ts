@@ -7,7 +7,12 @@ interface AgentRecord {
   readonly agent: AgentKey;
   readonly connections: Set<bigint>;
   readonly units: Map<string, UnitRecord>;
+  /** Whether `setUnits` said which units there are. */
+  configured: boolean;
 }
+
+/** Units that an agent may report before its configuration was read. */
+const MAX_UNCONFIRMED_UNITS = 1_000;
 
 /** Name under which problems of the configuration itself are listed. */
 const CONFIGURATION_UNIT = '';
@@ -35,6 +40,7 @@ export class MemoryStatusStore implements StatusStore {
 
   async setUnits(agent: AgentKey, units: readonly { readonly name: string; readonly project: string }[]): Promise<void> {
     const record = this.#agent(agent);
+    record.configured = true;
     const wanted = new Set(units.map((unit) => unit.name));
     for (const name of record.units.keys()) if (name !== CONFIGURATION_UNIT && !wanted.has(name)) this.#remove(record, name);
     for (const { name, project } of units) {
@@ -131,7 +137,7 @@ export class MemoryStatusStore implements StatusStore {
   #agent(agent: AgentKey): AgentRecord {
     let record = this.#agents.get(agent.id);
     if (record === undefined) {
-      record = { agent, connections: new Set(), units: new Map() };
+      record = { agent, connections: new Set(), units: new Map(), configured: false };
       this.#agents.set(agent.id, record);
     }
     return record;
@@ -139,8 +145,10 @@ export class MemoryStatusStore implements StatusStore {
 
   #update(agent: AgentKey, unit: string, change: (record: UnitRecord) => UnitRecord): void {
     const record = this.#agent(agent);
-    const before = record.units.get(unit);
-    if (before === undefined || unit === CONFIGURATION_UNIT) return;
+    const known = record.units.get(unit);
+    if (unit === CONFIGURATION_UNIT) return;
+    if (known === undefined && (record.configured || record.units.size >= MAX_UNCONFIRMED_UNITS)) return;
+    const before = known ?? newUnitRecord(unit, '', this.#now());
     const after = change(before);
     if (after !== before) this.#put(record, after);
   }

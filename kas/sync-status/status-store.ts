@@ -24,7 +24,7 @@ export const HISTORY_LENGTH = 100;
 
 /**
  * What is known about the units of all agents. Reports about units that are not in the agent's configuration are
- * dropped. Writes take effect in the order in which they were called.
+ * dropped; those that come before the configuration was read are kept, since agents report as soon as kas is back. Writes take effect in the order in which they were called.
  */
 export interface StatusStore {
   /** An agent's session began or ended; its units keep their last state when it is gone. */
