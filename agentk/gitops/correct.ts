@@ -63,6 +63,8 @@ export class Corrector {
     if (tracked.assess(live)) this.#deps.changed(tracked);
     if (live.metadata.deletionTimestamp !== undefined) return;
     if (tracked.state === undefined) return this.#recognise(tracked, live);
+    // The event of our own write.
+    if (tracked.state.resourceVersion === live.metadata.resourceVersion) return;
     // What belongs to an older manifest is about to be applied anyway.
     if (tracked.digest !== tracked.desired.object.digest) return;
     const verdict = judge(tracked.state, live, this.#deps.parts.fieldManager);

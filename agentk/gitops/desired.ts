@@ -1,6 +1,7 @@
 import type { Bundle, BundleObject } from '../../lib/bundle.ts';
 import { formatObjectId, type ObjectId, objectKey } from '../../lib/object-id.ts';
 import type { Cluster } from '../kube/cluster.ts';
+import type { Catalog } from './catalog.ts';
 import { type Manifest, readManifest } from './manifest.ts';
 
 /** One object of a unit as it shall be in this cluster. */
@@ -54,6 +55,30 @@ export function resolveBundle(bundle: Bundle, types: Types, defaultNamespace: st
     desired.push(resolved);
   }
   return { desired, failed };
+}
+
+/** As `resolveBundle`, after a look at what is served now when the bundle has kinds that are not known. */
+export async function placeBundle(
+  bundle: Bundle,
+  catalog: Catalog,
+  defaultNamespace: string,
+  signal: AbortSignal,
+): Promise<Resolution> {
+  await catalog.load(signal);
+  const first = resolveBundle(bundle, catalog, defaultNamespace);
+  if (!first.failed.some(({ reason }) => reason === 'UnknownKind')) return first;
+  await catalog.refresh(signal);
+  return resolveBundle(bundle, catalog, defaultNamespace);
+}
+
+/** Keys that the objects can have in the cluster, before anybody asked which kinds are namespaced. */
+export function bundleKeys(bundle: Bundle, defaultNamespace: string): ReadonlySet<string> {
+  const keys = new Set<string>();
+  for (const { id } of bundle.objects) {
+    keys.add(objectKey(id));
+    keys.add(objectKey({ ...id, namespace: id.namespace === '' ? defaultNamespace : '' }));
+  }
+  return keys;
 }
 
 function isServed(types: Types, object: BundleObject, manifest: Manifest): boolean {

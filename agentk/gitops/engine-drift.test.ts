@@ -48,7 +48,7 @@ describe('Under the policy "correct"', () => {
     expect(drift.manager).not.toBe('');
     expect(drift.resolvedAt).toBeDefined();
     const live = await api.get(deployments('web'));
-    expect((live?.['spec'] as { replicas: number }).replicas).toBe(2);
+    expect((live!['spec'] as { replicas: number }).replicas).toBe(2);
   });
 
   it('puts back an edited field and leaves what it does not own', async () => {
@@ -102,7 +102,7 @@ describe('Under the policy "correct"', () => {
     );
     await engine.drift(({ outcome }) => outcome === 'corrected');
     const live = await api.get(deployments('web'));
-    const { spec } = (live?.['spec'] as { template: { spec: { containers: { name: string }[] } } }).template;
+    const { spec } = (live!['spec'] as { template: { spec: { containers: { name: string }[] } } }).template;
     expect(spec.containers.map(({ name }) => name)).toEqual(['app']);
   });
 
@@ -113,7 +113,7 @@ describe('Under the policy "correct"', () => {
     await kubectl('patch', 'deployment', 'web', '--type=json', '-p', JSON.stringify([{ op: 'replace', path, value }]));
     await engine.drift(({ outcome }) => outcome === 'corrected');
     const live = await api.get(deployments('web'));
-    const { spec } = (live?.['spec'] as { template: { spec: { containers: { env: unknown }[] } } }).template;
+    const { spec } = (live!['spec'] as { template: { spec: { containers: { env: unknown }[] } } }).template;
     expect(spec.containers[0]?.env).toEqual([{ name: 'A', value: '1' }]);
   });
 

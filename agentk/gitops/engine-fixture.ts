@@ -5,7 +5,11 @@ import type { TestCluster } from '../../test/harness/cluster.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
 import { KubeCluster } from '../kube/kube-cluster.ts';
 import { loadKubeConfig } from '../kube/kube-config.ts';
+import { Applier } from './applier.ts';
+import { Catalog } from './catalog.ts';
 import { createEngine } from './engine.ts';
+import { LiveState } from './live-state.ts';
+import type { EngineParts } from './sync-context.ts';
 import type { ClusterEvent, Drift, Engine, Phase, Reporter, SyncState, Unit, UnitBundle } from './unit.ts';
 
 export interface Manifest {
@@ -204,6 +208,17 @@ export function crd(group: string, kind: string): Manifest {
       ],
     },
   };
+}
+
+/** What the engine's steps work with, for tests of a single step. */
+export function engineParts(cluster: KubeCluster, agentId: number): EngineParts {
+  const log = createLogger('test', 'error');
+  const fieldManager = `agentk-${agentId}`;
+  const catalog = new Catalog(cluster, Date.now);
+  const observer = { seen: () => undefined, lost: () => undefined };
+  const live = new LiveState({ cluster, agentId, observer, log });
+  const applier = new Applier({ cluster, catalog, live, agentId, fieldManager });
+  return { cluster, catalog, live, applier, agentId, fieldManager, hardStop: new AbortController().signal };
 }
 
 /** As `kind name action reason`, sorted, for comparison. */

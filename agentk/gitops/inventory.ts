@@ -127,6 +127,8 @@ export class Inventory {
 
   async #write(scope: Scope, signal: AbortSignal): Promise<void> {
     const { cluster, fieldManager, namespace } = this.#deps;
+    // Without an answer it is not known which of both holds: it is read again then.
+    this.#scope = undefined;
     const body = JSON.stringify({
       apiVersion: 'v1',
       kind: 'ConfigMap',

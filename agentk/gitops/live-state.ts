@@ -36,7 +36,8 @@ export class LiveState {
   readonly #selector: string;
   readonly #observer: LiveObserver;
   readonly #log: Logger;
-  readonly #watches = new Map<string, KindWatch>();
+  /** By group and kind; a kind has one watch for each version that manifests name. */
+  readonly #watches = new Map<string, readonly KindWatch[]>();
   readonly #stop = new AbortController();
 
   constructor(deps: { cluster: Cluster; agentId: number; observer: LiveObserver; log: Logger }) {
@@ -57,7 +58,7 @@ export class LiveState {
   /** All objects that carry the ApplySet label. */
   members(applySetId: string): Iterable<LiveEntry> {
     const members = new Map<string, LiveEntry>();
-    for (const { entries } of this.#watches.values()) {
+    for (const { entries } of this.#all()) {
       for (const entry of entries.values()) if (entry.partOf === applySetId) members.set(entry.key, entry);
     }
     return members.values();
@@ -65,7 +66,7 @@ export class LiveState {
 
   /** Whether the kind is watched, in whatever version. */
   follows(group: string, kind: string): boolean {
-    return this.#ofKind(`${group}|${kind}||`).length > 0;
+    return (this.#watches.get(`${group}|${kind}`) ?? []).length > 0;
   }
 
   /**
@@ -104,23 +105,28 @@ export class LiveState {
 
   async close(): Promise<void> {
     this.#stop.abort(new DOMException('The engine stops', 'AbortError'));
-    await Promise.all([...this.#watches.values()].map(({ running }) => running));
+    await Promise.all(this.#all().map(({ running }) => running));
   }
 
   /** The version in which manifests name a kind matters: fields are owned by their name in it. */
   #watch(type: ResourceType): KindWatch {
-    const name = `${type.group}|${type.kind}|${type.version}`;
-    const known = this.#watches.get(name);
+    const name = `${type.group}|${type.kind}`;
+    const known = this.#watches.get(name)?.find((watch) => watch.type.version === type.version);
     if (known !== undefined) return known;
     const watch: KindWatch = { type, entries: new Map(), lost: new Map(), synced: pending(), running: Promise.resolve() };
-    this.#watches.set(name, watch);
-    watch.running = this.#run(watch).finally(() => this.#watches.delete(name));
+    this.#watches.set(name, [...(this.#watches.get(name) ?? []), watch]);
+    watch.running = this.#run(watch).finally(() => {
+      this.#watches.set(name, this.#watches.get(name)?.filter((other) => other !== watch) ?? []);
+    });
     return watch;
   }
 
   #ofKind(key: string): readonly KindWatch[] {
-    const [group, kind] = key.split('|', 2);
-    return [...this.#watches.values()].filter(({ type }) => type.kind === kind && type.group === group);
+    return this.#watches.get(key.slice(0, key.indexOf('|', key.indexOf('|') + 1))) ?? [];
+  }
+
+  #all(): readonly KindWatch[] {
+    return [...this.#watches.values()].flat();
   }
 
   async #run(watch: KindWatch): Promise<void> {

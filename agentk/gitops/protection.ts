@@ -38,6 +38,7 @@ function held(what: string, objects: readonly LiveObject[]): string | undefined 
 }
 
 async function objectsIn(namespace: string, cluster: Cluster, signal: AbortSignal): Promise<readonly LiveObject[]> {
+  await cluster.discover(signal);
   const types = cluster
     .resourceTypes()
     .filter(({ namespaced, verbs, kind }) => namespaced && verbs.has('list') && verbs.has('delete') && kind !== 'Event');
@@ -48,10 +49,23 @@ async function objectsIn(namespace: string, cluster: Cluster, signal: AbortSigna
   return lists.flat().filter((object) => isSomebodys(object));
 }
 
+/** Of a type put together from the CRD itself: discovery may not know it yet, and "none" must be certain. */
 async function resourcesOf(crd: LiveObject, cluster: Cluster, signal: AbortSignal): Promise<readonly LiveObject[]> {
-  const { group, names } = crd['spec'] as { group: string; names: { kind: string } };
-  const type = cluster.resourceType(group, names.kind);
-  return type === undefined ? [] : (await listed(type, undefined, cluster, signal)).filter((object) => isSomebodys(object));
+  const { group, names, scope, versions } = crd['spec'] as CrdSpec;
+  const version = versions.find(({ served }) => served)?.name;
+  // Nobody can reach resources of a kind without a served version, and nobody can say that there are none.
+  if (version === undefined)
+    throw new KubeError(`No version of ${crd.metadata.name} is served`, { code: 404, reason: 'NotFound' });
+  const namespaced = scope !== 'Cluster';
+  const type = { group, version, kind: names.kind, resource: names.plural, namespaced, verbs: new Set(['list']) };
+  return (await listed(type, undefined, cluster, signal)).filter((object) => isSomebodys(object));
+}
+
+interface CrdSpec {
+  readonly group: string;
+  readonly names: { readonly kind: string; readonly plural: string };
+  readonly scope: string;
+  readonly versions: readonly { readonly name: string; readonly served: boolean }[];
 }
 
 async function listed(

@@ -1,15 +1,18 @@
 import PQueue from 'p-queue';
 import { sleep } from '../../lib/abort.ts';
+import type { Bundle } from '../../lib/bundle.ts';
 import { formatObjectId } from '../../lib/object-id.ts';
 import type { LiveObject, ObjectRef } from '../kube/cluster.ts';
 import { KubeError } from '../kube/kube-error.ts';
 import { classifyRefusal } from './apply-errors.ts';
+import { hasFailures } from './change-set.ts';
 import { AGENT_ID, PART_OF } from './labels.ts';
 import { type LiveEntry, liveEntry } from './live-entry.ts';
 import { LAST_RANK, rank } from './order.ts';
 import { protection } from './protection.ts';
 import type { EngineParts } from './sync-context.ts';
-import type { Outcome } from './tracked-object.ts';
+import type { Outcome, TrackedObject } from './tracked-object.ts';
+import type { Unit } from './unit.ts';
 
 export interface Pruned {
   readonly entry: LiveEntry;
@@ -45,6 +48,13 @@ export async function prune(input: PruneInput, signal: AbortSignal): Promise<rea
     results.push(...pruned);
   }
   return results;
+}
+
+/** Constant in CamelCase; empty when objects that Git has no more may be deleted. */
+export function reasonNotToPrune(unit: Unit, bundle: Bundle, objects: Iterable<TrackedObject>): string {
+  if (!unit.prune) return 'PruneDisabled';
+  if (bundle.objects.length === 0) return 'EmptyBundle';
+  return hasFailures(objects) ? 'ApplyFailed' : '';
 }
 
 async function pruneObject(entry: LiveEntry, input: PruneInput, signal: AbortSignal): Promise<Pruned> {

@@ -1,13 +1,12 @@
 import { applyInOrder } from './apply.ts';
-import { type ChangeSet, hasFailures } from './change-set.ts';
-import { resolveBundle } from './desired.ts';
+import type { ChangeSet } from './change-set.ts';
+import { placeBundle } from './desired.ts';
 import { followScope } from './follow-scope.ts';
-import { type Inventory, scopeOf } from './inventory.ts';
+import { type Inventory, scopeOf, unite } from './inventory.ts';
 import { orderObjects } from './order.ts';
 import { planSync } from './plan.ts';
-import { prune } from './prune.ts';
+import { prune, reasonNotToPrune } from './prune.ts';
 import type { EngineParts, Neighbours } from './sync-context.ts';
-import type { TrackedObject } from './tracked-object.ts';
 import type { Unit, UnitBundle } from './unit.ts';
 import type { UnitObjects } from './unit-objects.ts';
 
@@ -32,13 +31,12 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
   const { applySetId } = inventory;
 
   // Find the place of every object in this cluster.
-  await parts.catalog.load(signal);
-  const { desired, failed } = await resolve(sync, signal);
+  const { desired, failed } = await placeBundle(bundle.bundle, parts.catalog, unit.defaultNamespace, signal);
   objects.expect(desired, failed);
 
   // See what is there: watch every kind that the unit has or had.
   const before = await inventory.load(signal);
-  await followScope(desired, before, parts, signal);
+  const unseen = await followScope(desired, before, parts, signal);
 
   // Compare.
   const plan = planSync({
@@ -52,7 +50,8 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
   });
 
   // Say what will be ours before it is.
-  await inventory.widen(scopeOf(desired.map(({ id }) => id)), signal);
+  await inventory.widen(scopeOf(desired.map(({ id }) => id)), parts.hardStop);
+  signal.throwIfAborted();
 
   // Apply.
   const order = orderObjects(desired);
@@ -60,27 +59,15 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
   await applyInOrder(apply, signal);
 
   // Prune, but only when Git's word is known to be whole and in place.
-  const notPruned = plan.surplus.length === 0 ? '' : reasonNotToPrune(unit, bundle, objects.all());
+  const notPruned = plan.surplus.length === 0 ? '' : reasonNotToPrune(unit, bundle.bundle, objects.all());
   const surplus = notPruned === '' ? plan.surplus : [];
   const pruned = await prune({ surplus, applySetId, parts, timeoutMs: unit.reconcileTimeoutMs }, signal);
 
   // Forget where nothing is left.
-  const left = pruned.filter(({ outcome }) => outcome.action !== 'pruned').map(({ entry }) => entry.id);
   if (notPruned === '' && failed.length === 0) {
-    await inventory.narrow(scopeOf([...desired.map(({ id }) => id), ...left]), signal);
+    const left = pruned.filter(({ outcome }) => outcome.action !== 'pruned').map(({ entry }) => entry.id);
+    const scope = scopeOf([...desired.map(({ id }) => id), ...left]);
+    await inventory.narrow(unite(scope, { kinds: unseen, namespaces: new Set() }), signal);
   }
   return { objects: objects.all(), pruned, notPruned };
-}
-
-async function resolve({ bundle, unit, parts }: Reconciliation, signal: AbortSignal): Promise<ReturnType<typeof resolveBundle>> {
-  const first = resolveBundle(bundle.bundle, parts.catalog, unit.defaultNamespace);
-  if (!first.failed.some(({ reason }) => reason === 'UnknownKind')) return first;
-  await parts.catalog.refresh(signal);
-  return resolveBundle(bundle.bundle, parts.catalog, unit.defaultNamespace);
-}
-
-function reasonNotToPrune(unit: Unit, bundle: UnitBundle, objects: Iterable<TrackedObject>): string {
-  if (!unit.prune) return 'PruneDisabled';
-  if (bundle.bundle.objects.length === 0) return 'EmptyBundle';
-  return hasFailures(objects) ? 'ApplyFailed' : '';
 }

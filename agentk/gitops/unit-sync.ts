@@ -8,6 +8,7 @@ import { KubeError } from '../kube/kube-error.ts';
 import { classifyRefusal } from './apply-errors.ts';
 import { type ChangeSet, retryOf } from './change-set.ts';
 import { Corrector } from './correct.ts';
+import { bundleKeys } from './desired.ts';
 import type { Inventory } from './inventory.ts';
 import type { LiveEntry } from './live-entry.ts';
 import type { Prerequisites } from './prerequisites.ts';
@@ -52,6 +53,8 @@ export class UnitSync {
   readonly #slowly = new Backoff(SLOWLY);
   #unit: Unit;
   #bundle: UnitBundle | undefined;
+  /** Keys of its objects. */
+  #wanted: ReadonlySet<string> = new Set();
   #begun: UnitBundle | undefined;
   #running: AbortScope | undefined;
   #retry = new AbortController();
@@ -98,6 +101,7 @@ export class UnitSync {
 
   submit(bundle: UnitBundle): void {
     this.#bundle = bundle;
+    this.#wanted = bundleKeys(bundle.bundle, this.#unit.defaultNamespace);
     this.#running?.abort(new DOMException('A newer bundle is here', 'AbortError'));
     this.#soon.reset();
     this.#slowly.reset();
@@ -116,7 +120,7 @@ export class UnitSync {
 
   /** Whether the newest bundle holds the object; undefined while there is none. */
   wants(key: string): boolean | undefined {
-    return this.#bundle === undefined ? undefined : this.#objects.get(key) !== undefined;
+    return this.#bundle === undefined ? undefined : this.#wanted.has(key);
   }
 
   seen(entry: LiveEntry, live: LiveObject): void {
