@@ -267,6 +267,6 @@ describe('decodeManifest', () => {
     expect(problemsOf(`${' '.repeat(500_000)}\n${'- '.repeat(100_000)}`)).toEqual([
       expect.stringContaining('nested deeper than 500 levels'),
     ]);
-    expect(performance.now() - started).toBeLessThan(10_000);
+    expect(performance.now() - started).toBeLessThan(30_000);
   });
 });

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { LineIndex, YamlSyntaxError } from '../../lib/yaml-tree.ts';
 import type { SourceProblem } from '../units/unit-source.ts';
 import { JsonReader, JsonSyntaxError } from './json-values.ts';
-import { LenientYaml } from './lenient-yaml.ts';
+import { LenientYaml, RepairBudget } from './lenient-yaml.ts';
 import type { Value } from './manifest-value.ts';
 import { requireKubectlDialect } from './yaml-dialect.ts';
 import { yamlValue } from './yaml-values.ts';
@@ -34,6 +34,7 @@ class DocumentReader {
   readonly documents: ManifestDocument[] = [];
   readonly problems: SourceProblem[] = [];
   private readonly file: string;
+  private readonly repairBudget = new RepairBudget();
 
   constructor(file: string) {
     this.file = file;
@@ -116,7 +117,7 @@ class DocumentReader {
     const kept = end === -1 ? chunk : chunk.slice(0, end + 1);
     if (end !== -1) this.warnOfIgnored(chunk, end + 1, linesBefore);
     if (kept.every((line) => /^ *(?:#|$)/.test(line))) return;
-    const yaml = new LenientYaml(kept.join('\n'));
+    const yaml = new LenientYaml(kept.join('\n'), this.repairBudget);
     const lineAt = (offset: number): number => linesBefore + new LineIndex(yaml.text).line(offset);
     try {
       const [document] = yaml.parse({ maxDepth });

@@ -1,7 +1,15 @@
 import { parseYamlTree, type YamlDocument, YamlSyntaxError } from '../../lib/yaml-tree.ts';
 
-/** UTF-16 code units that may be parsed again for the sake of repairs. */
-const repairBudget = 20 * 2 ** 20;
+/** UTF-16 code units that may be parsed again for the sake of repairs, over all documents of a file. */
+export class RepairBudget {
+  private left = 8 * 2 ** 20;
+
+  /** Whether there was enough left. */
+  spend(units: number): boolean {
+    this.left -= units;
+    return this.left >= 0;
+  }
+}
 
 /**
  * Parses YAML that is indented less than YAML 1.2 wants within brackets and quotes, which kubectl's scanner does not mind:
@@ -14,9 +22,11 @@ const repairBudget = 20 * 2 ** 20;
  */
 export class LenientYaml {
   private current: string;
+  private readonly budget: RepairBudget;
 
-  constructor(text: string) {
+  constructor(text: string, budget: RepairBudget) {
     this.current = text;
+    this.budget = budget;
   }
 
   /** What all offsets refer to: the given text, but for spaces added to lines or put in place of tabs. Lines keep their numbers. */
@@ -26,12 +36,14 @@ export class LenientYaml {
 
   /** @throws YamlSyntaxError */
   parse(options: { readonly maxDepth: number }): YamlDocument[] {
-    for (let spent = 0; ; spent += this.current.length) {
+    let needed: number | undefined;
+    for (;;) {
       try {
         return parseYamlTree(this.current, options);
       } catch (thrown) {
         if (!(thrown instanceof YamlSyntaxError) || thrown.message !== 'deficient indentation') throw thrown;
-        const repaired = spent > repairBudget ? undefined : indent(this.current, thrown.offset);
+        needed ??= widestIndent(this.current);
+        const repaired = this.budget.spend(thrown.offset) ? indent(this.current, thrown.offset, needed) : undefined;
         if (repaired === undefined)
           throw new YamlSyntaxError(explain(this.current, thrown.offset), thrown.offset, { cause: thrown });
         this.current = repaired;
@@ -41,12 +53,12 @@ export class LenientYaml {
 }
 
 /** @param offset of what is not indented enough, within brackets or quotes */
-function indent(text: string, offset: number): string | undefined {
+function indent(text: string, offset: number, needed: number): string | undefined {
   const lineStart = text.lastIndexOf('\n', offset - 1) + 1;
   const before = text.slice(lineStart, offset);
   const separation = /[ \t]*$/.exec(before)?.[0] ?? '';
   if (separation.length === before.length) {
-    const [own, needed] = [/^ */.exec(before)?.[0].length ?? 0, widestIndent(text, lineStart)];
+    const own = /^ */.exec(before)?.[0].length ?? 0;
     return own >= needed ? undefined : text.slice(0, lineStart) + ' '.repeat(needed - own) + text.slice(lineStart);
   }
   if (separation.includes('\t'))
@@ -55,10 +67,10 @@ function indent(text: string, offset: number): string | undefined {
   return spaced === before ? undefined : text.slice(0, lineStart) + spaced + text.slice(offset);
 }
 
-/** More than the indentation that any line before can ask for. */
-function widestIndent(text: string, end: number): number {
+/** More than the indentation that any line can ask for. */
+function widestIndent(text: string): number {
   let widest = 0;
-  for (const [prefix] of text.slice(0, end).matchAll(/^[ ?:-]+/gm)) widest = Math.max(widest, prefix.length);
+  for (const [prefix] of text.matchAll(/^[ ?:-]+/gm)) widest = Math.max(widest, prefix.length);
   return widest + 1;
 }
 

@@ -65,8 +65,19 @@ class NodeCheck {
 
   private key(key: YamlScalar, inFlow: boolean): void {
     if (key.end - key.offset > 1000) throw new YamlSyntaxError('a key is longer than 1,000 characters', key.offset);
+    if (inFlow) this.keyLine(key);
     if (inFlow && key.style === 'plain' && key.end > key.offset && /^:[,[\]{}]/.test(this.text.slice(key.end, key.end + 2))) {
       throw new YamlSyntaxError('a space is expected behind ":"', key.end);
+    }
+  }
+
+  /** A key without "?" and its colon must be on one line. */
+  private keyLine(key: YamlScalar): void {
+    const colon = /["']?(?:\s|#.*\n)*:/y;
+    colon.lastIndex = key.end;
+    const end = colon.test(this.text) ? colon.lastIndex : key.end;
+    if (/[\r\n]/.test(this.text.slice(key.offset, end))) {
+      throw new YamlSyntaxError('a key within braces must be on one line with its ":"', key.offset);
     }
   }
 
@@ -85,6 +96,7 @@ class NodeCheck {
 
   private plainInFlow(node: YamlScalar): void {
     const source = this.text.slice(node.offset, node.end);
+    if (/\n *\t/.test(source)) throw new YamlSyntaxError('a tab at the beginning of a line', node.offset);
     if (source.includes('?') || source.startsWith(':')) {
       throw new YamlSyntaxError('"?" and a leading ":" have a meaning within [] and {}; put the text in quotes', node.offset);
     }
@@ -93,6 +105,9 @@ class NodeCheck {
   private escapes(node: YamlScalar): void {
     const source = this.text.slice(node.offset, node.end);
     if (!source.includes('\\')) return;
+    if (/\\\r?\n[ \t\r]*\n/.test(source)) {
+      throw new YamlSyntaxError('an empty line behind a "\\" at the end of a line; write "\\n" for a line feed', node.offset);
+    }
     for (const match of source.matchAll(/\\(?:[^xuU]|x..|u(....)|U(.{8}))/gs)) {
       const code = Number.parseInt(match[1] ?? match[2] ?? '0', 16);
       if (match[0] === '\\/' || (code >= 0xd800 && code <= 0xdfff) || code > 0x10ffff) {

@@ -14,7 +14,7 @@ export interface KubectlReading {
 
 /**
  * Has the real kubectl read files, all in one process, without a server: `patch --local` with an empty patch prints what it decoded.
- * Objects are assigned to files by name: in the file `x.yaml` all object names begin with `x.`, or are `x`.
+ * Objects are assigned to files by name: in the file `x.yaml` all object names begin with `x.`, or are `x`; others are left out.
  */
 export async function readWithKubectl(files: ReadonlyMap<string, Buffer>): Promise<Map<string, KubectlReading>> {
   const folder = await mkdtemp(join(tmpdir(), 'kubectl-oracle-'));
@@ -37,10 +37,9 @@ function assign(names: readonly string[], output: { stdout: string; stderr: stri
   const readings = new Map<string, { objects: string[]; error: string | undefined }>();
   for (const name of names) readings.set(name.replace(/\.\w+$/, ''), { objects: [], error: undefined });
   for (const [json] of output.stdout.matchAll(/^\{\n[^]*?^\}$/gm)) {
-    const object = parseKeepingNumbers(json) as { metadata: { name: string } };
-    const reading = readings.get(object.metadata.name.replace(/\..*$/, ''));
-    if (reading === undefined) throw new Error(`kubectl printed the object ${object.metadata.name}, which belongs to no file`);
-    reading.objects.push(canonical(object));
+    const object = parseKeepingNumbers(json) as { metadata?: { name?: unknown } };
+    const reading = readings.get(String(object.metadata?.name).replace(/\..*$/, ''));
+    reading?.objects.push(canonical(object));
   }
   for (const line of output.stderr.split('\n')) {
     const name = /(?:error parsing |unable to decode "|error validating ")([\w-]+)\.\w+/.exec(line)?.[1];
