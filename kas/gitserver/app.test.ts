@@ -50,7 +50,7 @@ beforeAll(async () => {
       },
     ],
     notify: { target: `127.0.0.1:${kasPort}`, secretFile: join(folder, 'jwt') },
-    limits: { maxBodyBytes: 16 << 20, maxIdleProcesses: 4, maxConcurrentStreams: 4 },
+    limits: { maxBodyBytes: 4 << 20, maxIdleProcesses: 4, maxConcurrentStreams: 4 },
     logLevel: 'error',
   };
   token = await createPushToken(config.pushTokensFile, { storage: 'default', relativePath }, never);
@@ -156,7 +156,7 @@ describe('HTTP', () => {
 
   it('refuses a body over the limit, announced or in chunks, and changes nothing', async () => {
     const before = await tip();
-    await work.write('huge', randomBytes(20 << 20));
+    await work.write('huge', randomBytes(5 << 20));
     await work.commit('huge');
     expect(await failure(work.push(url(relativePath, token)))).toContain('413');
     const inOneGo = git(work.path, '-c', 'http.postBuffer=100000000', 'push', url(relativePath, token), 'HEAD:refs/heads/main');
@@ -168,7 +168,7 @@ describe('HTTP', () => {
   it('refuses a small body that inflates over the limit', async () => {
     const command = `${'0'.repeat(40)} ${'1'.repeat(40)} refs/heads/branch\n`;
     const line = (command.length + 4).toString(16).padStart(4, '0') + command;
-    const body = gzipSync(line.repeat(Math.ceil((17 << 20) / line.length)));
+    const body = gzipSync(line.repeat(Math.ceil((5 << 20) / line.length)));
     expect(body.length).toBeLessThan(1 << 20);
     const response = await post('git-receive-pack', body, { 'content-encoding': 'gzip' });
     expect(response.status).toBe(413);
