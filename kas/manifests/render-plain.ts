@@ -1,11 +1,17 @@
 import { compareObjectIds, formatObjectId, objectKey } from '../../lib/object-id.ts';
 import type { SourceProblem } from '../units/unit-source.ts';
-import { decodeManifest, type ManifestObject } from './decode-manifest.ts';
+import { type DecodedFile, decodeManifest, type ManifestObject } from './decode-manifest.ts';
 
 export interface ManifestFile {
   /** From the repository's root. */
   readonly path: string;
   readonly content: Buffer;
+}
+
+export interface RenderOptions {
+  readonly defaultNamespace: string;
+  /** Decodes a file; the caller may know the answer already. */
+  readonly decode?: (path: string, content: Buffer) => DecodedFile;
 }
 
 export interface Rendering {
@@ -19,14 +25,15 @@ export interface Rendering {
  * Decodes all manifest files of a unit. Two objects with one identity are an error, `DuplicateObject`, that names both places;
  * for that, an object without a namespace counts as one in the default namespace.
  */
-export function renderPlain(files: readonly ManifestFile[], options: { readonly defaultNamespace: string }): Rendering {
+export function renderPlain(files: readonly ManifestFile[], options: RenderOptions): Rendering {
+  const { defaultNamespace, decode = decodeManifest } = options;
   const problems: SourceProblem[] = [];
   const unique = new Map<string, ManifestObject>();
   for (const { path, content } of files.toSorted((a, b) => (a.path < b.path ? -1 : 1))) {
-    const decoded = decodeManifest(path, content);
+    const decoded = decode(path, content);
     problems.push(...decoded.problems);
     for (const object of decoded.objects) {
-      const key = objectKey({ ...object.id, namespace: object.id.namespace || options.defaultNamespace });
+      const key = objectKey({ ...object.id, namespace: object.id.namespace || defaultNamespace });
       const first = unique.get(key);
       if (first === undefined) unique.set(key, object);
       else problems.push(duplicate(path, object, first));

@@ -24,16 +24,20 @@ export class BlobCache {
     return blob;
   }
 
-  set(oid: string, blob: Buffer): void {
-    if (this.#blobs.has(oid) || blob.length > this.#maxBytes) return;
+  /** Keeps a content; the buffer to use from now on: one per content, so that what is known of it can be tied to it. */
+  set(oid: string, blob: Buffer): Buffer {
+    const known = this.#blobs.get(oid);
+    if (known !== undefined) return known;
+    if (blob.length > this.#maxBytes) return blob;
     // A piece of a bigger buffer would keep all of it in memory.
     const own = blob.buffer.byteLength > 2 * blob.length ? Buffer.from(blob) : blob;
     this.#blobs.set(oid, own);
     this.#bytes += own.length;
     for (const [oldest, old] of this.#blobs) {
-      if (this.#bytes <= this.#maxBytes) return;
+      if (this.#bytes <= this.#maxBytes) break;
       this.#blobs.delete(oldest);
       this.#bytes -= old.length;
     }
+    return own;
   }
 }

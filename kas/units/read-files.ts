@@ -42,8 +42,7 @@ export async function readFiles(
       if (file === undefined) break;
       size.add(file.path, sizeBytes);
       if (data === undefined) continue;
-      contents.set(file.oid, data);
-      cache.set(file.oid, data);
+      contents.set(file.oid, cache.set(file.oid, data));
     }
   }
   size.finish();

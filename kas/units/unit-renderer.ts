@@ -6,6 +6,7 @@ import type { FileEntry } from '../gitaly/gitaly-repository.ts';
 import { renderPlain } from '../manifests/render-plain.ts';
 import { selectFiles } from '../manifests/select-files.ts';
 import type { BlobCache } from './blob-cache.ts';
+import { DecodedFiles } from './decoded-files.ts';
 import { listFiles } from './list-files.ts';
 import { readFiles } from './read-files.ts';
 import { RefusedUnit, refuse } from './refused-unit.ts';
@@ -31,6 +32,7 @@ const SYMBOLIC_LINK = 0o120000;
 /** Makes the bundle of a unit at a commit. */
 export class UnitRenderer {
   readonly #deps: UnitRendererDeps;
+  readonly #decoded = new DecodedFiles();
 
   constructor(deps: UnitRendererDeps) {
     this.#deps = deps;
@@ -50,7 +52,10 @@ export class UnitRenderer {
       selection = digestOf(files);
       if (previous?.selection === selection) return previous;
       const contents = await readFiles(repository, commitId, files, limits, cache, signal);
-      const rendered = renderPlain(contents, { defaultNamespace: request.defaultNamespace });
+      const rendered = renderPlain(contents, {
+        defaultNamespace: request.defaultNamespace,
+        decode: (path, content) => this.#decoded.decode(path, content),
+      });
       return finish(selection, rendered.objects, [...problems, ...rendered.problems]);
     } catch (error) {
       if (error instanceof RefusedUnit) return { selection, problems: error.problems, bundle: undefined };

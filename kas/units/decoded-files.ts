@@ -1,0 +1,24 @@
+import { type DecodedFile, decodeManifest } from '../manifests/decode-manifest.ts';
+
+/**
+ * Remembers what files mean as long as their contents are kept by somebody. Commits that leave a file alone share its
+ * decoded objects too.
+ */
+export class DecodedFiles {
+  readonly #byContent = new WeakMap<Buffer, Map<string, DecodedFile>>();
+
+  /** The same as `decodeManifest`. */
+  decode(path: string, content: Buffer): DecodedFile {
+    let byPath = this.#byContent.get(content);
+    if (byPath === undefined) {
+      byPath = new Map();
+      this.#byContent.set(content, byPath);
+    }
+    // The path is part of the result: problems and objects name it.
+    const known = byPath.get(path);
+    if (known !== undefined) return known;
+    const decoded = decodeManifest(path, content);
+    byPath.set(path, decoded);
+    return decoded;
+  }
+}
