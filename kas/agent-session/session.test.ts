@@ -1,0 +1,161 @@
+import { UserError } from '../../lib/errors.ts';
+import { Phase } from '../../proto/gen/kas/agent/v1/objects.ts';
+import type { Repository } from '../gitaly/gitaly-fixture.ts';
+import { eventually, KasFixture, TestAgent } from '../kas-fixture.ts';
+import { createAgentToken, revokeAgentTokens } from '../registry/agent-tokens.ts';
+
+const configMap = (name: string, value: string): string =>
+  `apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: ${name}\ndata:\n  value: "${value}"\n`;
+
+const config = (unit: string): string =>
+  `gitops:\n  manifest_projects:\n    - name: ${unit}\n      id: team/app\n      default_namespace: shop\n      paths:\n        - glob: "manifests/**/*.yaml"\n`;
+
+let kas: KasFixture;
+let configuration: Repository;
+let app: Repository;
+let token: string;
+let address: string;
+
+beforeAll(async () => {
+  kas = await KasFixture.start();
+  configuration = await kas.gitaly.create('team/one');
+  await configuration.push({ '.gitlab/agents/one/config.yaml': config('shop') });
+  app = await kas.gitaly.create('team/app');
+  await app.push({ 'manifests/a.yaml': configMap('a', '1'), 'manifests/b.yaml': configMap('b', '1') });
+  token = await kas.token('one');
+  address = kas.address('agentAddress');
+});
+
+afterAll(async () => {
+  await kas[Symbol.asyncDispose]();
+});
+
+test('an agent is welcomed and gets its configuration, then the whole bundle of each unit', async () => {
+  using agent = await TestAgent.connect(address, token);
+  const trailer = await agent.next('bundleTrailer');
+  expect(agent.received.map((message) => message.$case)).toEqual([
+    'welcome',
+    'configuration',
+    'bundleHeader',
+    'bundleChunk',
+    'bundleTrailer',
+  ]);
+  expect(await agent.next('welcome')).toMatchObject({ agentId: 1n, agentName: 'one' });
+  expect((await agent.next('configuration')).units).toMatchObject([
+    { name: 'shop', project: 'team/app', defaultNamespace: 'shop' },
+  ]);
+  const header = await agent.next('bundleHeader');
+  expect(header).toMatchObject({ unit: 'shop', project: 'team/app', objectCount: 2, digest: trailer.digest });
+  expect(header.baseDigest).toHaveLength(0);
+  const chunk = await agent.next('bundleChunk');
+  expect(chunk.entries.map((entry) => entry.id?.name)).toEqual(['a', 'b']);
+  expect(JSON.parse(String(chunk.contents[0]?.data))).toMatchObject({ kind: 'ConfigMap', data: { value: '1' } });
+});
+
+test('a commit costs its difference, and one that changes nothing in the unit a header', async () => {
+  using agent = await TestAgent.connect(address, token);
+  const first = await agent.next('bundleTrailer');
+
+  const changed = await app.push({ 'manifests/b.yaml': configMap('b', '2'), 'manifests/c.yaml': configMap('c', '1') });
+  const header = await agent.next('bundleHeader', ({ commitId }) => commitId === changed);
+  expect(header.baseDigest).toEqual(first.digest);
+  const second = await agent.next('bundleTrailer', ({ digest }) => digest.equals(header.digest));
+  const chunk = await agent.next('bundleChunk');
+  expect(chunk.entries.map((entry) => entry.id?.name)).toEqual(['b', 'c']);
+  expect(chunk.contents).toHaveLength(2);
+
+  const removed = await app.push({ 'manifests/c.yaml': null });
+  await agent.next('bundleHeader', ({ commitId }) => commitId === removed);
+  expect((await agent.next('bundleChunk', (value) => value.removed.length > 0)).removed).toMatchObject([{ name: 'c' }]);
+
+  const elsewhere = await app.push({ 'README.md': 'nothing for the cluster' });
+  const empty = await agent.next('bundleHeader', ({ commitId }) => commitId === elsewhere);
+  expect(empty.baseDigest).toEqual(empty.digest);
+  expect(empty.digest).not.toEqual(second.digest);
+});
+
+test('an agent that comes back with the newest bundle gets a header alone; with an unknown one, everything', async () => {
+  using before = await TestAgent.connect(address, token);
+  const { digest } = await before.next('bundleTrailer');
+  before.end();
+  await before.ended;
+
+  using informed = await TestAgent.connect(address, token, [{ name: 'shop', digest, commitId: 'x' }]);
+  expect((await informed.next('bundleHeader')).baseDigest).toEqual(digest);
+
+  using strange = await TestAgent.connect(address, token, [{ name: 'shop', digest: Buffer.alloc(32, 7), commitId: 'x' }]);
+  expect((await strange.next('bundleHeader')).baseDigest).toHaveLength(0);
+  await strange.next('bundleTrailer');
+});
+
+test('a changed configuration is sent, and a unit that comes anew is sent whole', async () => {
+  using agent = await TestAgent.connect(address, token);
+  await agent.next('bundleTrailer');
+  const commit = await configuration.push({ '.gitlab/agents/one/config.yaml': config('renamed') });
+  const sent = await agent.next('configuration', ({ commitId }) => commitId === commit);
+  expect(sent.units.map((unit) => unit.name)).toEqual(['renamed']);
+  const header = await agent.next('bundleHeader', ({ unit }) => unit === 'renamed');
+  expect(header.baseDigest).toHaveLength(0);
+  const back = await configuration.push({ '.gitlab/agents/one/config.yaml': config('shop') });
+  await agent.next('configuration', ({ commitId }) => commitId === back);
+});
+
+test('messages of an unknown kind are skipped, and said once', async () => {
+  using agent = await TestAgent.connect(address, token);
+  await agent.send(undefined);
+  await agent.send(undefined);
+  await agent.next('bundleTrailer');
+  agent.end();
+  await agent.ended;
+  expect(kas.lines.filter((line) => line.msg === 'Message of an unknown kind skipped')).toHaveLength(1);
+});
+
+describe('a session is refused', () => {
+  it.each([
+    ['without a token', undefined, /no agent token: send it as metadata/],
+    ['with another scheme', 'Basic abc', /malformed credential/],
+    ['with an unknown token', 'Bearer nobody', /token is not known/],
+  ])('%s', async (_, authorization, message) => {
+    using agent = new TestAgent(address, authorization);
+    await expect(agent.ended).rejects.toThrow(message);
+    await expect(agent.ended).rejects.toMatchObject({ kind: 'unauthenticated' });
+  });
+
+  test('that does not begin with hello', async () => {
+    using agent = new TestAgent(address, `bearer ${token}`);
+    await agent.send({
+      $case: 'objectReport',
+      value: { unit: 'shop', objects: [], phase: Phase.PHASE_SYNCED, reason: '', message: '' },
+    });
+    await expect(agent.ended).rejects.toThrow('the first message of a session must be hello');
+  });
+
+  test('that says hello twice', async () => {
+    using agent = await TestAgent.connect(address, token);
+    await agent.hello();
+    await expect(agent.ended).rejects.toThrow('hello must be sent exactly once');
+  });
+});
+
+test('a session ends when its token is revoked', async () => {
+  const mortal = await createAgentToken(kas.registryFile, 'two');
+  using agent = await TestAgent.connect(address, mortal);
+  await agent.next('welcome');
+  await revokeAgentTokens(kas.registryFile, 'two');
+  const failure = await agent.ended.catch((error: unknown) => error);
+  expect(failure).toBeInstanceOf(UserError);
+  expect(failure).toMatchObject({ kind: 'unauthenticated' });
+});
+
+test('a session ends with OK at its age, and kas stops at once with sessions open', async () => {
+  await using aging = await KasFixture.start(', max_connection_age: 1s');
+  using agent = await TestAgent.connect(aging.address('agentAddress'), await aging.token('one'));
+  await agent.ended;
+  using another = await TestAgent.connect(aging.address('agentAddress'), await aging.token('one'));
+  await another.next('welcome');
+  const before = performance.now();
+  await aging.stop();
+  await another.ended;
+  expect(performance.now() - before).toBeLessThan(2_000);
+  await eventually(() => aging.line('kas stops'));
+});

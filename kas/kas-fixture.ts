@@ -1,0 +1,166 @@
+import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { credentials, Metadata } from '@grpc/grpc-js';
+import { type BidiCall, callBidi } from '../lib/grpc/call.ts';
+import { createLogger } from '../lib/log.ts';
+import { type ConnectRequest, type ConnectResponse, type HeldUnit, SessionClient } from '../proto/gen/kas/agent/v1/session.ts';
+import { runKas } from './app.ts';
+import { loadKasConfig } from './config/load.ts';
+import { GitalyFixture } from './gitaly/gitaly-fixture.ts';
+import { createAgentToken } from './registry/agent-tokens.ts';
+
+export type LogLine = Readonly<Record<string, unknown>> & { readonly msg: string };
+
+const TIMEOUT_MS = 15_000;
+
+/** For tests: kas in this process, with a registry file and a git server, all real and all on ports of the system's choice. */
+export class KasFixture implements AsyncDisposable {
+  readonly gitaly: GitalyFixture;
+  readonly lines: LogLine[] = [];
+  readonly secret = randomBytes(32);
+  readonly #abort = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+
+  private constructor(gitaly: GitalyFixture) {
+    this.gitaly = gitaly;
+  }
+
+  /** Agents `one` (id 1, project `team/one`) and `two` (id 2, same project); `agentYaml` goes below `agent:` of the configuration. */
+  static async start(agentYaml = ''): Promise<KasFixture> {
+    const fixture = new KasFixture(await GitalyFixture.start());
+    await writeFile(fixture.registryFile, registryYaml(fixture.gitaly.port));
+    await writeFile(join(fixture.gitaly.folder, 'api-secret'), fixture.secret.toString('base64'));
+    const file = join(fixture.gitaly.folder, 'kas.yaml');
+    await writeFile(file, configYaml(agentYaml));
+    const config = await loadKasConfig(file);
+    const log = createLogger('kas', 'debug', { write: (line) => void fixture.lines.push(JSON.parse(line) as LogLine) });
+    fixture.#running = runKas(config, log, fixture.#abort.signal);
+    fixture.#running.catch(() => undefined);
+    await Promise.race([fixture.#running, eventually(() => fixture.line('kas is ready'))]);
+    return fixture;
+  }
+
+  get registryFile(): string {
+    return join(this.gitaly.folder, 'registry.yaml');
+  }
+
+  /** `agentAddress`, `apiAddress` or `observabilityAddress`. */
+  address(name: string): string {
+    return String(this.line('kas is ready')?.[name]);
+  }
+
+  /** The newest log line with this text. */
+  line(message: string): LogLine | undefined {
+    return this.lines.findLast((line) => line.msg === message);
+  }
+
+  async token(agent: string): Promise<string> {
+    return await createAgentToken(this.registryFile, agent);
+  }
+
+  /** As SIGTERM would; resolves when kas has ended. */
+  async stop(): Promise<void> {
+    this.#abort.abort(new DOMException('The test ends', 'AbortError'));
+    await this.#running;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop().catch(() => undefined);
+    await this.gitaly[Symbol.asyncDispose]();
+  }
+}
+
+function registryYaml(port: number): string {
+  return `gitaly_servers:
+  default: { address: "tcp://127.0.0.1:${port}", token_file: token }
+agents:
+  - { id: 1, name: one, project: team/one }
+  - { id: 2, name: two, project: team/one }
+projects:
+  - { path: team/one }
+  - { path: team/app, public: true }
+`;
+}
+
+function configYaml(agentYaml: string): string {
+  return `agent:
+  listen: { address: "127.0.0.1:0"${agentYaml} }
+  configuration: { poll_period: 150ms }
+  gitops: { poll_period: 150ms }
+observability: { listen: { address: "127.0.0.1:0" } }
+api: { listen: { address: "127.0.0.1:0", authentication_secret_file: api-secret } }
+registry: { file: registry.yaml }
+`;
+}
+
+/** An agent's end of a session: a real client, and what it was sent. */
+export class TestAgent implements Disposable {
+  readonly received: NonNullable<ConnectResponse['message']>[] = [];
+  /** Resolves when the stream ended with OK, rejects as its status says. */
+  readonly ended: Promise<void>;
+  readonly #client: SessionClient;
+  readonly #call: BidiCall<ConnectRequest, ConnectResponse>;
+
+  constructor(address: string, authorization: string | undefined) {
+    this.#client = new SessionClient(address, credentials.createInsecure());
+    const metadata = new Metadata();
+    if (authorization !== undefined) metadata.set('authorization', authorization);
+    const signal = AbortSignal.timeout(60_000);
+    this.#call = callBidi(this.#client.connect.bind(this.#client), { metadata }, signal);
+    this.ended = this.#read();
+    this.ended.catch(() => undefined);
+  }
+
+  /** A session that has said hello. */
+  static async connect(address: string, token: string, held: HeldUnit[] = []): Promise<TestAgent> {
+    const agent = new TestAgent(address, `Bearer ${token}`);
+    await agent.hello(held);
+    return agent;
+  }
+
+  async hello(held: HeldUnit[] = []): Promise<void> {
+    const meta = { version: '1.2.3', commitId: 'c0ffee', podNamespace: 'ns', podName: 'pod', kubernetesVersion: 'v1.36' };
+    await this.send({ $case: 'hello', value: { meta, capabilities: [], held, configurationCommitId: '' } });
+  }
+
+  async send(message: ConnectRequest['message']): Promise<void> {
+    await this.#call.send({ message });
+  }
+
+  /** The newest message of a kind that satisfies the condition, waited for. */
+  async next<Kind extends Message['$case']>(
+    kind: Kind,
+    condition: (value: Extract<Message, { $case: Kind }>['value']) => boolean = () => true,
+  ): Promise<Extract<Message, { $case: Kind }>['value']> {
+    type Wanted = Extract<Message, { $case: Kind }>;
+    const matches = (message: Message): message is Wanted => message.$case === kind && condition((message as Wanted).value);
+    return (await eventually(() => this.received.findLast(matches))).value;
+  }
+
+  end(): void {
+    this.#call.end();
+  }
+
+  [Symbol.dispose](): void {
+    this.#call.cancel();
+    this.#client.close();
+  }
+
+  async #read(): Promise<void> {
+    for await (const { message } of this.#call.responses) if (message !== undefined) this.received.push(message);
+  }
+}
+
+type Message = NonNullable<ConnectResponse['message']>;
+
+/** What the function returns once it is not undefined. */
+export async function eventually<T>(look: () => T | undefined | Promise<T | undefined>): Promise<T> {
+  const end = performance.now() + TIMEOUT_MS;
+  while (true) {
+    const found = await look();
+    if (found !== undefined) return found;
+    if (performance.now() > end) throw new Error('It did not happen in time');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
