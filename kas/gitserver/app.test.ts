@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { sleep } from '../../lib/abort.ts';
 import { createLogger } from '../../lib/log.ts';
@@ -213,21 +215,27 @@ describe('HTTP', () => {
     sent.destroy();
   });
 
-  it('changes nothing when the client goes away in the middle of a push, and goes on', async () => {
+  it('changes nothing when clients go away in the middle of a push, ends their git processes, and goes on', async () => {
     const before = await tip();
-    const sent = httpRequest(url(`${relativePath}/git-receive-pack`), {
-      method: 'POST',
-      headers: { authorization: basic(token), 'content-type': 'application/x-git-receive-pack-request' },
-    });
-    sent.on('error', () => undefined);
     const command = `${before} ${'1'.repeat(40)} refs/heads/main\0report-status`;
-    await new Promise((resolve) =>
-      sent.write(`${(command.length + 4).toString(16).padStart(4, '0')}${command}0000PACK`, resolve),
-    );
-    sent.destroy();
-    const commit = await work.commit('after one that broke off');
+    for (let round = 0; round < 20; round++) {
+      const sent = httpRequest(url(`${relativePath}/git-receive-pack`), {
+        method: 'POST',
+        headers: { authorization: basic(token), 'content-type': 'application/x-git-receive-pack-request' },
+      });
+      sent.on('error', () => undefined);
+      await new Promise((resolve) =>
+        sent.write(`${(command.length + 4).toString(16).padStart(4, '0')}${command}0000PACK`, resolve),
+      );
+      // Some leave before the server has looked at their token, some while git waits for the rest.
+      if (round % 2 === 0) await tip();
+      sent.destroy();
+    }
+    const commit = await work.commit('after some that broke off');
     await work.push(url(relativePath, token));
     expect(await tip()).toBe(commit);
+    const tooLate = AbortSignal.timeout(5_000);
+    while ((await childProcesses()).some((line) => line.includes('receive-pack'))) await sleep(20, tooLate);
   });
 
   it('stops while a client sends and another reads, and carries on after a restart', async () => {
@@ -243,6 +251,11 @@ describe('HTTP', () => {
     server = await startGitServer(config, log);
     expect(await gitText(folder, 'ls-remote', url(relativePath, token))).toContain('refs/heads/main');
   });
+
+  async function childProcesses(): Promise<string[]> {
+    const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'ppid=,args=']);
+    return stdout.split('\n').filter((line) => Number.parseInt(line, 10) === process.pid);
+  }
 
   async function post(service: string, body: Buffer, headers: Record<string, string>): Promise<Response> {
     return await fetch(url(`${relativePath}/${service}`), {

@@ -34,7 +34,7 @@ export async function serveRefs(
   signal: AbortSignal,
 ): Promise<void> {
   using scope = new AbortScope(signal);
-  response.once('close', () => scope.abort(new DOMException('The client went away', 'AbortError')));
+  whenGone(response, (reason) => scope.abort(reason));
   const headers = { ...NO_CACHE, 'Content-Type': `application/x-git-${service}-advertisement` };
   const refs = advertiseRefs(service, repository, { protocol: protocolOf(request) }, scope.signal);
   await answer(response, headers, refs, scope.signal);
@@ -55,7 +55,7 @@ export async function serveRpc(
   };
   const onStopping = (): void => end(signal.reason);
   signal.addEventListener('abort', onStopping, { once: true });
-  response.once('close', () => end(new DOMException('The client went away', 'AbortError')));
+  whenGone(response, end);
   try {
     const options = { cwd: repository.path, env: protocolEnvironment(protocolOf(request)) };
     const { child, ended } = startGit([service, '--stateless-rpc', '.'], options, controller.signal);
@@ -90,6 +90,13 @@ async function* outputOf(
     if (!(error instanceof GitFailure)) throw error;
     onFailure(error);
   }
+}
+
+/** Calls `leave` once nobody is there to answer, which may be so already: the checks before took their time. */
+function whenGone(response: ServerResponse, leave: (reason: unknown) => void): void {
+  const gone = (): void => leave(new DOMException('The client went away', 'AbortError'));
+  if (response.closed || response.socket === null || response.socket.destroyed) gone();
+  else response.once('close', gone);
 }
 
 /** Writes the head together with the first of the content, so that what fails before can still be answered as a failure. */
