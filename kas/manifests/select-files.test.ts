@@ -75,13 +75,28 @@ describe('selectFiles', () => {
     ['', /is empty/],
     ['[a', /has a "\[" without "\]"/],
     ['{a,b', /unbalanced braces/],
-    ['*a*a*a*a*a*', /more than 4 "\*"/],
+    ['*a*a*a*', /more than 3 "\*" between two slashes/],
+    ['**/a/**/a/**/a/**/x', /more than 3 "\*\*"/],
+    [`${'{a/,a/}'.repeat(30)}x`, /more than 32 alternatives in braces/],
     ['x'.repeat(501), /longer than 500 characters/],
   ])('refuses %j', (glob, message) => {
     expect(selectFiles([glob], repository).problems).toEqual([
       { severity: 'error', reason: 'InvalidGlob', message: expect.stringMatching(message) },
     ]);
   });
+});
+
+describe('matching', () => {
+  it.each(['*a*a*b', '**/a/**/a/**/a/x', '{a,a}{a,a}{a,a}{a,a}{a,a}b', '{a,b}*{a,b}*c'])(
+    'by %s is quick on a path made to be slow',
+    (glob) => {
+      const paths = ['a'.repeat(255), `${'a/'.repeat(100)}b`].map((path) => ({ path }));
+      const started = performance.now();
+
+      expect(selectFiles([glob], paths).files).toEqual([]);
+      expect(performance.now() - started).toBeLessThan(2000);
+    },
+  );
 });
 
 describe('globRoot', () => {

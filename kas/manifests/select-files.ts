@@ -18,8 +18,10 @@ export interface Selection<T> {
   readonly problems: readonly SourceProblem[];
 }
 
-/** A glob can make matching slow by its wildcards in one path segment; nobody needs more. */
-const maxWildcardsPerSegment = 4;
+/** The regular expression behind a glob backtracks, so what multiplies its work is bounded; nobody needs more. */
+const maxWildcardsPerSegment = 3;
+const maxDoubleStars = 3;
+const maxAlternatives = 32;
 const maxGlobLength = 500;
 
 /**
@@ -80,13 +82,26 @@ function trimSlash(glob: string): string {
 function whyInvalid(glob: string): string | undefined {
   if (trimSlash(glob) === '') return 'is empty; name files, such as "**/*.yaml"';
   if (glob.length > maxGlobLength) return `is longer than ${maxGlobLength} characters; shorten it`;
-  if (glob.split('/').some((segment) => segment !== '**' && (segment.match(/\*/g)?.length ?? 0) > maxWildcardsPerSegment)) {
+  const segments = glob.split('/').filter((segment) => segment !== '**');
+  if (segments.some((segment) => countOf('*', segment) > maxWildcardsPerSegment)) {
     return `has more than ${maxWildcardsPerSegment} "*" between two slashes; use fewer`;
   }
+  if (countOf('**', glob) > maxDoubleStars) return `has more than ${maxDoubleStars} "**"; use fewer`;
+  if (alternatives(glob) > maxAlternatives)
+    return `stands for more than ${maxAlternatives} alternatives in braces; use several globs`;
   const bare = glob.replace(/\\.|\[[^\]]*\]/g, '');
   if (bare.includes('[')) return 'has a "[" without "]"; close it, or write "\\["';
   if (bare.split('{').length !== bare.split('}').length) return 'has unbalanced braces; close them, or write "\\{"';
   return undefined;
+}
+
+function countOf(part: string, text: string): number {
+  return text.split(part).length - 1;
+}
+
+/** An upper bound of how many patterns the braces stand for. */
+function alternatives(glob: string): number {
+  return glob.split('{').reduce((product, part) => product * (countOf(',', part) + 1), 1);
 }
 
 function explainNothing(glob: string, entries: readonly { readonly path: string }[]): string {
