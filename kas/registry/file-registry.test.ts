@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -73,6 +73,15 @@ test('an agent may have several tokens, also when they are created at the same t
 test.each(['', 'kasagent-', 'nonsense', `kasagent-${'A'.repeat(43)}`])('token %j is unauthenticated', async (token) => {
   const registry = await FileRegistry.open(file, log);
   await expect(registry.agentByToken(token, stop.signal)).rejects.toMatchObject({ kind: 'unauthenticated' });
+});
+
+test('the example is valid and says what it says', async () => {
+  await copyFile(new URL('./example.yaml', import.meta.url), file);
+  const token = await createAgentToken(file, 'production');
+  const registry = await FileRegistry.open(file, log);
+  expect(registry.agents()).toEqual([{ id: 1, name: 'production', project: 'platform/agents' }]);
+  for (const path of ['platform/agents', 'shop/web', 'shop/base'])
+    expect((await registry.manifestProject(token, path, stop.signal)).location.relativePath).toBe(`${path}.git`);
 });
 
 test('a token for an agent that the registry does not have is refused, naming those it has', async () => {
