@@ -28,7 +28,7 @@ describe('Two claims on one object', () => {
     await using second = start();
     await first.apply('one', [configMap(namespace, 'a')]);
     const before = await api.get(path('a'));
-    const state = await second.apply('one', [configMap(namespace, 'a', { x: '2' }), configMap(namespace, 'b')], 'degraded');
+    const state = await second.apply('one', [configMap(namespace, 'a', { x: '2' }), configMap(namespace, 'b')], 'failed');
     expect(actions(state)).toEqual(['ConfigMap a failed OwnedByOther', 'ConfigMap b created']);
     expect(state.objects[0]?.message).toContain(`agent ${firstId}`);
     expect(await api.get(path('a'))).toEqual(before);
@@ -37,7 +37,7 @@ describe('Two claims on one object', () => {
   it('are settled between units of one agent in the same way', async () => {
     await using engine = start(freshAgentId(), 'one', 'two');
     await engine.apply('one', [configMap(namespace, 'a')]);
-    const state = await engine.apply('two', [configMap(namespace, 'a', { x: '2' })], 'degraded');
+    const state = await engine.apply('two', [configMap(namespace, 'a', { x: '2' })], 'failed');
     expect(actions(state)).toEqual(['ConfigMap a failed OwnedByOther']);
     expect(state.objects[0]?.message).toContain('unit one');
     expect((await api.get(path('a')))?.['data']).toEqual({ x: '1' });
@@ -47,7 +47,7 @@ describe('Two claims on one object', () => {
     await cluster.kubectl(['create', 'configmap', 'a', '-n', namespace]);
     await cluster.kubectl(['label', 'configmap', 'a', '-n', namespace, 'applyset.kubernetes.io/part-of=applyset-other-v1']);
     await using engine = start();
-    const state = await engine.apply('one', [configMap(namespace, 'a')], 'degraded');
+    const state = await engine.apply('one', [configMap(namespace, 'a')], 'failed');
     expect(state.objects[0]).toMatchObject({ reason: 'OwnedByOther' });
     expect(state.objects[0]?.message).toContain('applyset-other-v1');
   });

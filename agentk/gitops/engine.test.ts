@@ -107,7 +107,7 @@ describe('A sync', () => {
     await engine.apply('one', [configMap(namespace, 'a'), configMap(namespace, 'b')]);
     const unknown = { apiVersion: 'nowhere.example.org/v1', kind: 'Thing', metadata: { name: 't' } };
 
-    const state = await engine.apply('one', [configMap(namespace, 'a', { x: '2' }), unknown], 'degraded');
+    const state = await engine.apply('one', [configMap(namespace, 'a', { x: '2' }), unknown], 'failed');
 
     expect(actions(state)).toEqual(['ConfigMap a configured', 'Thing t failed UnknownKind']);
     expect(state.message).toContain('nowhere.example.org/v1, kind Thing');
@@ -118,7 +118,7 @@ describe('A sync', () => {
     const group = `${namespace}.late.example.org`;
     const late: Manifest = { apiVersion: `${group}/v1`, kind: 'Late', metadata: { name: 'l', namespace }, spec: { size: 1 } };
     const bundle = engine.submit('one', [late]);
-    await engine.until(bundle, ['degraded']);
+    await engine.until(bundle, ['failed']);
     await cluster.kubectl(['apply', '-f', '-'], { stdin: JSON.stringify(crd(group, 'Late')) });
     const state = await engine.until(bundle);
     expect(actions(state)).toEqual(['Late l created']);
@@ -127,7 +127,7 @@ describe('A sync', () => {
 
   it('applies at once when the missing namespace is made by somebody else', async () => {
     const bundle = engine.submit('one', [configMap(`${namespace}-late`, 'a')]);
-    expect((await engine.until(bundle, ['degraded'])).objects[0]?.reason).toBe('NamespaceNotFound');
+    expect((await engine.until(bundle, ['failed'])).objects[0]?.reason).toBe('NamespaceNotFound');
     await cluster.kubectl(['create', 'namespace', `${namespace}-late`]);
     await engine.until(bundle);
     await cluster.kubectl(['delete', 'namespace', `${namespace}-late`, '--wait=false']);
@@ -137,7 +137,7 @@ describe('A sync', () => {
     const bad: Manifest = { ...configMap(namespace, 'bad'), data: { x: 1 as unknown as string } };
     const web = deployment(namespace, 'web') as Manifest & { spec: { template: { spec: Record<string, unknown> } } };
     web.spec.template.spec['volumes'] = [{ name: 'v', configMap: { name: 'bad' } }];
-    const state = await engine.apply('one', [bad, configMap(namespace, 'good'), web], 'degraded');
+    const state = await engine.apply('one', [bad, configMap(namespace, 'good'), web], 'failed');
     expect(actions(state)).toEqual(['ConfigMap bad failed Invalid', 'ConfigMap good created', 'Deployment web waiting Waiting']);
     expect(state.objects.find(({ id }) => id.name === 'web')?.message).toBe(`Waiting for ConfigMap ${namespace}/bad`);
     expect(state.objects.find(({ id }) => id.name === 'bad')?.source).toBe('configmap.yaml:1');

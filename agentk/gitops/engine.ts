@@ -1,10 +1,13 @@
 import { aborted, sleep } from '../../lib/abort.ts';
 import type { Logger } from '../../lib/log.ts';
+import { type ObjectId, objectKey } from '../../lib/object-id.ts';
 import type { Part } from '../../lib/stages.ts';
 import { VERSION } from '../../lib/version.ts';
 import type { Cluster, LiveObject } from '../kube/cluster.ts';
 import { Applier } from './applier.ts';
 import { Catalog } from './catalog.ts';
+import { EventFeed } from './event-feed.ts';
+import type { ManagedObject } from './events/event-filter.ts';
 import { Inventory } from './inventory.ts';
 import type { LiveEntry } from './live-entry.ts';
 import { LiveState } from './live-state.ts';
@@ -48,6 +51,7 @@ class UnitEngine implements Engine, Part {
   /** Of units that the configuration does not have yet. */
   readonly #early = new Map<string, UnitBundle>();
   readonly #prerequisites: Prerequisites;
+  readonly #events: EventFeed;
   #signal: AbortSignal | undefined;
 
   constructor(deps: EngineDeps) {
@@ -65,6 +69,8 @@ class UnitEngine implements Engine, Part {
     this.#parts = { cluster, catalog, live, applier, agentId: agent.id, fieldManager, hardStop: this.#hardStop.signal };
     const appeared = (unit: string): void => this.#units.get(unit)?.sync.resync();
     this.#prerequisites = new Prerequisites({ cluster, catalog, appeared, log }, this.#hardStop.signal);
+    const objects = { managed: (id: ObjectId) => this.#managed(id) };
+    this.#events = new EventFeed({ cluster, objects, report: (event) => deps.reporter.event(event), now: this.#now, log });
   }
 
   configure(configuration: Configuration): void {
@@ -91,6 +97,7 @@ class UnitEngine implements Engine, Part {
   async run(ready: () => void, signal: AbortSignal): Promise<void> {
     this.#signal = signal;
     for (const running of this.#units.values()) this.#start(running, signal);
+    const events = this.#events.run(signal);
     ready();
     await aborted(signal);
     const done = new AbortController();
@@ -101,7 +108,7 @@ class UnitEngine implements Engine, Part {
     await Promise.all([...this.#units.values()].map(({ ended }) => ended));
     done.abort();
     this.#hardStop.abort(new DOMException('The engine stops', 'AbortError'));
-    await this.#parts.live.close();
+    await Promise.all([this.#parts.live.close(), events]);
   }
 
   #add(unit: Unit): void {
@@ -135,6 +142,12 @@ class UnitEngine implements Engine, Part {
 
   #start(running: Running, signal: AbortSignal): void {
     running.ended = running.sync.run(AbortSignal.any([running.stop.signal, signal]));
+  }
+
+  #managed(id: ObjectId): ManagedObject | undefined {
+    const entry = this.#parts.live.get(objectKey(id));
+    const unit = [...this.#units.values()].find(({ sync }) => sync.applySetId === entry?.partOf)?.sync.unit.name;
+    return entry === undefined || unit === undefined ? undefined : { unit, uid: entry.uid };
   }
 
   #each(tell: (sync: UnitSync) => unknown): void {

@@ -26,7 +26,7 @@ export function standingOf({ objects, changes, error, timedOut }: PhaseInput): S
   if (changes === undefined) return { phase: 'progressing', reason: 'Applying', message: '' };
   const { failed, waiting } = countOutcomes(outcomesOf(changes));
   if (failed > 0) {
-    return { phase: 'degraded', reason: 'ApplyFailed', message: `${failed} failed: ${describeFailures(changes)}` };
+    return { phase: 'failed', reason: 'ApplyFailed', message: `${failed} failed: ${describeFailures(changes)}` };
   }
   const sick = objects.filter(({ health }) => health === 'failed');
   if (sick.length > 0) return { phase: 'degraded', reason: 'Unhealthy', message: describeHealth(sick) };
