@@ -1,0 +1,46 @@
+import { type Bundle, contentDigest, createBundle } from '../../lib/bundle.ts';
+import { BundleCache } from './bundle-cache.ts';
+
+function bundle(...texts: string[]): Bundle {
+  return createBundle(
+    texts.map((text, index) => {
+      const content = Buffer.from(text);
+      const id = { group: '', kind: 'ConfigMap', namespace: '', name: `n${index}` };
+      return { id, digest: contentDigest(content), source: 'a.yaml:1', content };
+    }),
+  );
+}
+
+test('a content that several bundles have counts once and is held once', () => {
+  const cache = new BundleCache(1_000);
+  const first = cache.put(bundle('shared', 'one'));
+  const second = cache.put(bundle('shared', 'two'));
+  expect(cache.bytes).toBe('shared'.length + 'one'.length + 'two'.length);
+  expect(second.objects[0]?.content).toBe(first.objects[0]?.content);
+});
+
+test('the least recently used bundles go when the limit is passed', () => {
+  const cache = new BundleCache(20);
+  const [a, b, c] = [bundle('aaaaaaaaaa'), bundle('bbbbbbbbbb'), bundle('cccccccccc')];
+  cache.put(a);
+  cache.put(b);
+  cache.get(a.digest);
+  cache.put(c);
+  expect(cache.get(b.digest)).toBeUndefined();
+  expect(cache.get(a.digest)).toBeDefined();
+  expect(cache.get(c.digest)).toBeDefined();
+  expect(cache.bytes).toBe(20);
+});
+
+test('a bundle over the limit is kept alone, since it is in use', () => {
+  const cache = new BundleCache(5);
+  cache.put(bundle('small'));
+  const large = cache.put(bundle('much larger than the limit'));
+  expect(cache.get(large.digest)).toBe(large);
+  expect(cache.bytes).toBe('much larger than the limit'.length);
+});
+
+test('an equal bundle is the one that is there', () => {
+  const cache = new BundleCache(100);
+  expect(cache.put(bundle('x'))).toBe(cache.put(bundle('x')));
+});
