@@ -72,7 +72,7 @@ describe('A unit', () => {
     await engine.apply('one', [configMap(namespace, 'a'), configMap(namespace, 'b')]);
     const before = await api.get(path('b'));
     const waiting = engine.submit('two', [configMap(namespace, 'b')]);
-    await engine.until(waiting, ['degraded']);
+    await engine.until(waiting, ['failed']);
     await engine.apply('one', [configMap(namespace, 'a')]);
     await engine.until(waiting);
     expect((await api.get(path('b')))?.metadata.uid).toBe(before?.metadata.uid);
