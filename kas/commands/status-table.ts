@@ -10,6 +10,11 @@ const PHASES: Readonly<Record<number, string>> = {
   [Phase.PHASE_FAILED]: 'Failed',
 };
 
+/** `Synced`, for a phase. */
+export function phaseName(phase: Phase): string {
+  return PHASES[phase] ?? 'Unknown';
+}
+
 const OUTCOMES: Readonly<Record<number, string>> = {
   [DriftOutcome.DRIFT_OUTCOME_CORRECTED]: 'corrected',
   [DriftOutcome.DRIFT_OUTCOME_REPORTED]: 'reported only',
@@ -40,7 +45,7 @@ function row(unit: UnitStatus, now: Date): string[] {
   return [
     `${unit.agentName}${unit.agentConnected ? '' : ' (offline)'}`,
     unitName(unit),
-    PHASES[unit.phase] ?? 'Unknown',
+    phaseName(unit.phase),
     unit.desiredCommitId.slice(0, COMMIT_LENGTH),
     unit.appliedCommitId.slice(0, COMMIT_LENGTH),
     `${current}/${objects.length}`,
@@ -64,20 +69,23 @@ function unitName(unit: UnitStatus): string {
   return unit.unit === '' ? '(configuration)' : unit.unit;
 }
 
-function problemLine(problem: SourceProblem): string {
+/** What is wrong with manifests or their repository, in a line. */
+export function problemLine(problem: SourceProblem): string {
   const severity = problem.severity === Severity.SEVERITY_WARNING ? 'warning' : 'error';
   const place = problem.file === '' ? '' : `${problem.file}${problem.line > 0 ? `:${problem.line}` : ''}: `;
   const object = problem.object === '' ? '' : `${problem.object}: `;
   return `${severity}: ${place}${object}${problem.message} (${problem.reason})`;
 }
 
-function objectLine(object: ObjectResult): string {
+/** What is wrong with an object, in a line. */
+export function objectLine(object: ObjectResult): string {
   const id = object.id === undefined ? '' : formatObjectId(object.id);
   const text = object.action === Action.ACTION_FAILED ? object.message : object.healthMessage;
   return `${object.source === '' ? '' : `${object.source}: `}${id}: ${text}${object.reason === '' ? '' : ` (${object.reason})`}`;
 }
 
-function driftLine(drift: Drift): string {
+/** What drifted, in a line. */
+export function driftLine(drift: Drift): string {
   const id = drift.id === undefined ? '' : formatObjectId(drift.id);
   const what = drift.deleted
     ? 'was deleted'

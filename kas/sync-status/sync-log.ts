@@ -83,7 +83,7 @@ export class SyncLog {
       fields: drift.fields.map((field) => field.path),
       manager: drift.manager,
       ...(drift.deleted ? { reason: 'Deleted' } : {}),
-      ...(drift.changedAt === undefined ? {} : { changedAt: drift.changedAt.toISOString() }),
+      ...changedAt(drift),
       outcome: drift.outcome ?? 'unknown',
       ...(drift.message === '' ? {} : { detail: drift.message }),
     };
@@ -177,4 +177,10 @@ function countActions(objects: readonly ObjectResult[]): LogFields {
 
 function duration({ startedAt, finishedAt }: SyncReport): LogFields {
   return startedAt === undefined || finishedAt === undefined ? {} : { durationMs: finishedAt.getTime() - startedAt.getTime() };
+}
+
+/** The API server does not always say when a manager wrote; then it is when the watch told of it. */
+function changedAt({ changedAt: written, detectedAt }: Drift): LogFields {
+  const at = written ?? detectedAt;
+  return at === undefined ? {} : { changedAt: at.toISOString() };
 }

@@ -1,4 +1,4 @@
-import { describeDrift, describeObject, describeProblem, phaseOf } from '../../kas/commands/status-table.ts';
+import { driftLine, objectLine, phaseName, problemLine } from '../../kas/commands/status-table.ts';
 import { Action, Phase } from '../../proto/gen/kas/agent/v1/objects.ts';
 import type { UnitStatus } from '../../proto/gen/kas/api/v1/sync_status.ts';
 import { seconds } from './story.ts';
@@ -11,23 +11,19 @@ export class Feed {
   /** What is new in this state. */
   *lines(unit: UnitStatus): Generator<string, void, void> {
     const name = unit.unit === '' ? 'configuration' : unit.unit;
-    const head = `${phaseOf(unit)} ${unit.desiredCommitId.slice(0, 8)}`;
+    const head = `${phaseName(unit.phase)} ${unit.desiredCommitId.slice(0, 8)}`;
     const state = `${head} ${unit.reason} ${unit.message} ${unit.agentConnected}`;
     if (this.#last.get(name) !== state) yield `${name}: ${head}${details(unit)}`;
     this.#last.set(name, state);
-    for (const problem of unit.problems) yield* this.#once(`${problem.commitId}`, `  ${describeProblem(problem)}`);
+    for (const problem of unit.problems) yield* this.#once(`${problem.commitId}`, `  ${problemLine(problem)}`);
     for (const object of unit.objects) {
       if (object.action !== Action.ACTION_FAILED) continue;
-      yield* this.#once(
-        unit.desiredCommitId,
-        `  ${describeObject(object.id)} (${object.source}): ${object.reason}: ${object.message}`,
-      );
+      yield* this.#once(unit.desiredCommitId, `  ${objectLine(object)}`);
     }
-    for (const drift of unit.drifts.toReversed())
-      yield* this.#once(String(drift.detectedAt?.getTime()), `  ${describeDrift(drift)}`);
+    for (const drift of unit.drifts.toReversed()) yield* this.#once(String(drift.detectedAt?.getTime()), `  ${driftLine(drift)}`);
     for (const event of unit.events.toReversed()) {
       if (event.type !== 'Warning') continue;
-      yield* this.#once('', `  warning: ${describeObject(event.id)}: ${event.reason}: ${event.message}`);
+      yield* this.#once('', `  warning: ${event.id?.kind} ${event.id?.name}: ${event.reason}: ${event.message}`);
     }
   }
 

@@ -21,7 +21,11 @@ const EXAMPLE = join(import.meta.dirname, '../../manifests-examples/shop');
 /** A local cluster, git server and kas running, the example pushed: everything before agentk starts. */
 export async function openStage(story: Story, signal: AbortSignal): Promise<Stage> {
   await using opened = new AsyncDisposableStack();
-  const directory = opened.use(await createTempDir());
+  const directory = await createTempDir();
+  opened.defer(async () => {
+    if (story.failed) process.stderr.write(`logs and configuration are kept in ${directory.path}\n`);
+    else await directory.remove();
+  });
   const controlPlane = await story.step(
     'A real control plane starts (built first, if this machine has none yet)',
     async (saw) => {

@@ -17,7 +17,7 @@ export async function driftOf(scene: Scene, name: string, path: string, since: D
 
 function describe(drift: Drift): string {
   const fields = drift.fields.map(({ path, desired, live }) => `${path} ${desired} -> ${live}`).join(', ');
-  return `drift: ${drift.id?.kind} ${drift.id?.namespace}/${drift.id?.name} ${fields}, by ${drift.manager} at ${drift.changedAt?.toISOString()}, corrected`;
+  return `drift: ${drift.id?.kind} ${drift.id?.namespace}/${drift.id?.name} ${fields}, by ${drift.manager} at ${(drift.changedAt ?? drift.detectedAt)?.toISOString()}, corrected`;
 }
 
 const replicas = (object: Seen | undefined): unknown => (object?.['spec'] as { replicas?: number } | undefined)?.replicas;

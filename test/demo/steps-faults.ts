@@ -4,7 +4,7 @@ import { inPhase, type Scene, SHOP, unitStatus } from './scene.ts';
 import { driftOf } from './steps-drift.ts';
 import { seconds } from './story.ts';
 
-const MANY = 400;
+const MANY = 2_000;
 const CATALOGUE = '/api/v1/namespaces/shop/configmaps';
 
 const replicas = (object: Seen | undefined): unknown => (object?.['spec'] as { replicas?: number } | undefined)?.replicas;

@@ -14,9 +14,15 @@ export class Story {
   readonly #write: (text: string) => void;
   readonly #figures: Figure[] = [];
   #steps = 0;
+  #failed = false;
 
   constructor(write: (text: string) => void) {
     this.#write = write;
+  }
+
+  /** Whether a step failed. */
+  get failed(): boolean {
+    return this.#failed;
   }
 
   get steps(): number {
@@ -33,6 +39,7 @@ export class Story {
       this.#write(`    ok, ${seconds(performance.now() - started)}\n`);
       return result;
     } catch (error) {
+      this.#failed = true;
       this.#write(`    FAILED after ${seconds(performance.now() - started)}: ${toError(error).message}\n`);
       throw error;
     }
