@@ -138,13 +138,13 @@ test('polling ends with the last watcher and goes on at the period of those who 
 test('a tag that moves and a branch that is made anew are followed', async () => {
   const repository = await fixture.create('refs/tags');
   const first = await repository.push({ a: '1' });
-  await repository.bareGit('tag', 'v1', first);
+  await repository.git('tag', 'v1', first);
   const states = watch('refs/tags', 'refs/tags/v1');
   const late = watch('refs/tags', 'refs/heads/late');
   await until(() => states.length === 1 && late.length === 1);
   expect(late[0]).toMatchObject({ kind: 'problem', problem: { reason: 'RefNotFound' } });
   const second = await repository.push({ a: '2' }, 'late');
-  await repository.bareGit('tag', '--force', 'v1', second);
+  await repository.git('tag', '--force', 'v1', second);
   await watcher.notifyPush({ project: 'refs/tags' });
   await until(() => commitOf(states) === second && commitOf(late) === second);
 });
@@ -155,7 +155,7 @@ test('the default branch is the one that HEAD names, wherever it points', async 
   const trunk = await repository.push({ a: '2' }, 'trunk');
   const states = watch('refs/head', undefined);
   await until(() => states.length === 1);
-  await repository.bareGit('symbolic-ref', 'HEAD', 'refs/heads/trunk');
+  await repository.git('symbolic-ref', 'HEAD', 'refs/heads/trunk');
   await watcher.notifyPush({ project: 'refs/head' });
   await until(() => commitOf(states) === trunk);
   expect(states.at(-1)).toMatchObject({ ref: 'refs/heads/trunk' });
@@ -163,7 +163,7 @@ test('the default branch is the one that HEAD names, wherever it points', async 
 
 test('with a HEAD that leads nowhere, main and master are taken and nothing else', async () => {
   const repository = await fixture.create('refs/nowhere');
-  await repository.bareGit('symbolic-ref', 'HEAD', 'refs/heads/nowhere');
+  await repository.git('symbolic-ref', 'HEAD', 'refs/heads/nowhere');
   await repository.push({ a: '1' }, 'feature');
   const states = watch('refs/nowhere', undefined);
   await until(() => states.length === 1);
@@ -176,7 +176,7 @@ test('with a HEAD that leads nowhere, main and master are taken and nothing else
   await until(() => commitOf(states) === main);
   // What was followed once is not swapped for another guess.
   await repository.push({ a: '3' }, 'master');
-  await repository.bareGit('update-ref', '-d', 'refs/heads/main');
+  await repository.git('update-ref', '-d', 'refs/heads/main');
   await watcher.notifyPush({ project: 'refs/nowhere' });
   await until(() => states.at(-1)?.kind === 'problem');
   expect(states.at(-1)).toMatchObject({ problem: { message: expect.stringContaining('Branch "main" does not exist') } });

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createLogger } from '../../lib/log.ts';
 import { type RunningGitServer, startGitServer } from '../gitserver/app.ts';
@@ -14,7 +14,7 @@ const run = promisify(execFile);
 const SECRET = 'gitaly-secret';
 
 /** Files by path; null removes one. */
-export type Files = Readonly<Record<string, string | Buffer | null>>;
+export type Files = Readonly<Record<string, string | Buffer | { readonly linkTo: string } | null>>;
 
 /** For tests: the git server in this process with real repositories, to which commits are pushed with git. */
 export class GitalyFixture implements AsyncDisposable {
@@ -55,12 +55,7 @@ export class GitalyFixture implements AsyncDisposable {
   async create(path: string): Promise<Repository> {
     const storage = { name: 'default', path: join(this.folder, 'storage') };
     await createRepository({ storage, relativePath: `${path}.git` }, new AbortController().signal);
-    const bare = join(storage.path, `${path}.git`);
-    const work = join(this.folder, 'work', path);
-    await mkdir(work, { recursive: true });
-    const repository = new Repository(work, bare);
-    await repository.git('init', '--quiet', '--initial-branch=main');
-    return repository;
+    return new Repository(join(storage.path, `${path}.git`));
   }
 
   /** As an outage: connections break and new ones are refused. */
@@ -79,55 +74,56 @@ export class GitalyFixture implements AsyncDisposable {
   }
 }
 
-/** A bare repository with a work tree beside it. */
+/** A bare repository, changed by git itself. */
 export class Repository {
-  readonly work: string;
-  readonly bare: string;
+  readonly path: string;
+  #head: string | undefined;
 
-  constructor(work: string, bare: string) {
-    this.work = work;
-    this.bare = bare;
+  constructor(path: string) {
+    this.path = path;
   }
 
-  /** Commits on top of what is checked out and pushes; the commit's id. */
+  /** Commits on top of the newest commit of this fixture, and moves the branch there; the commit's id. */
   async push(files: Files, branch = 'main'): Promise<string> {
-    for (const [path, content] of Object.entries(files)) {
-      const place = join(this.work, path);
-      if (content === null) await rm(place, { recursive: true });
-      else {
-        await mkdir(dirname(place), { recursive: true });
-        await writeFile(place, content);
-      }
-    }
-    await this.git('add', '--all');
-    await this.git('commit', '--quiet', '--allow-empty', '--message', 'Change');
-    await this.git('push', '--quiet', '--force', this.bare, `HEAD:refs/heads/${branch}`);
-    return await this.git('rev-parse', 'HEAD');
+    const input = [`commit refs/heads/${branch}\nmark :1\ncommitter test <test@example.com> now\ndata 6\nChange\n`];
+    const chunks: Buffer[] = [];
+    if (this.#head !== undefined) input.push(`from ${this.#head}\n`);
+    chunks.push(Buffer.from(input.join('')));
+    for (const [path, content] of Object.entries(files)) chunks.push(change(path, content));
+    chunks.push(Buffer.from('\nget-mark :1\n'));
+    const running = run('git', ['fast-import', '--quiet', '--force', '--date-format=now'], { cwd: this.path, env: ENVIRONMENT });
+    running.child.stdin?.end(Buffer.concat(chunks));
+    this.#head = (await running).stdout.trim();
+    return this.#head;
   }
 
-  /** Runs git in the work tree; what it printed. */
+  /** Runs git in the repository; what it printed. */
   async git(...args: string[]): Promise<string> {
-    return await git(this.work, args);
-  }
-
-  /** Runs git in the bare repository. */
-  async bareGit(...args: string[]): Promise<string> {
-    return await git(this.bare, args);
+    const { stdout } = await run('git', args, { cwd: this.path, env: ENVIRONMENT });
+    return stdout.trim();
   }
 }
 
-async function git(folder: string, args: readonly string[]): Promise<string> {
-  const identity = { GIT_AUTHOR_NAME: 'test', GIT_AUTHOR_EMAIL: 'test@example.com' };
-  const env = {
-    PATH: process.env['PATH'],
-    ...identity,
-    GIT_COMMITTER_NAME: identity.GIT_AUTHOR_NAME,
-    GIT_COMMITTER_EMAIL: identity.GIT_AUTHOR_EMAIL,
-    GIT_CONFIG_GLOBAL: '/dev/null',
-    GIT_CONFIG_NOSYSTEM: '1',
-  };
-  const { stdout } = await run('git', [...args], { cwd: folder, env });
-  return stdout.trim();
+const ENVIRONMENT = {
+  PATH: process.env['PATH'],
+  GIT_AUTHOR_NAME: 'test',
+  GIT_AUTHOR_EMAIL: 'test@example.com',
+  GIT_COMMITTER_NAME: 'test',
+  GIT_COMMITTER_EMAIL: 'test@example.com',
+  GIT_CONFIG_GLOBAL: '/dev/null',
+  GIT_CONFIG_NOSYSTEM: '1',
+};
+
+/** A line of git fast-import's input. */
+function change(path: string, content: Files[string]): Buffer {
+  const quoted = `"${path.replace(/["\\\n]/g, (character) => (character === '\n' ? '\\n' : `\\${character}`))}"`;
+  if (content === null || content === undefined) return Buffer.from(`D ${quoted}\n`);
+  const { mode, data } =
+    typeof content === 'string' || Buffer.isBuffer(content)
+      ? { mode: '100644', data: content }
+      : { mode: '120000', data: content.linkTo };
+  const bytes = Buffer.from(data);
+  return Buffer.concat([Buffer.from(`M ${mode} inline ${quoted}\ndata ${bytes.length}\n`), bytes, Buffer.from('\n')]);
 }
 
 async function startServer(folder: string, port: number): Promise<RunningGitServer> {

@@ -311,20 +311,12 @@ test('when no file matches any more, or none holds an object, what was good stay
 });
 
 test('a symbolic link is left out with a warning', async () => {
-  await using line = await Line.start(undefined);
-  await line.repository.push({ 'a.yaml': configMap('a', '1') });
-  await line.repository.git('update-index', '--add', '--cacheinfo', `120000,${await blob(line.repository)},link.yaml`);
-  await line.repository.git('commit', '--quiet', '--message', 'Link');
-  await line.repository.git('push', '--quiet', line.repository.bare, 'HEAD:main');
+  await using line = await Line.start({ 'a.yaml': configMap('a', '1'), 'link.yaml': { linkTo: 'a.yaml' } });
   void line.watch();
   await until(() => line.newest !== undefined);
   expect(line.newest?.problems).toMatchObject([{ severity: 'warning', reason: 'SymbolicLinkIgnored', file: 'link.yaml' }]);
   expect(names(line.newest)).toEqual(['a']);
 });
-
-async function blob(repository: Repository): Promise<string> {
-  return await repository.git('rev-parse', 'HEAD:a.yaml');
-}
 
 test('an empty repository is a problem until something is pushed', async () => {
   await using line = await Line.start(undefined);
@@ -354,7 +346,7 @@ test.each([
   await line.repository.push({ 'z.yaml': configMap('stranger', '1') }, 'feature');
   void line.watch({ ref });
   await until(() => line.newest !== undefined);
-  await line.repository.bareGit('update-ref', '-d', `refs/heads/${branch}`);
+  await line.repository.git('update-ref', '-d', `refs/heads/${branch}`);
   await line.notify();
   const snapshot = await line.withProblem('RefNotFound');
   expect(snapshot.problems[0]?.message).toMatch(
@@ -365,11 +357,12 @@ test.each([
 
 test('a commit named by its id is rendered, also when it comes later', async () => {
   await using line = await Line.start({ 'a.yaml': configMap('a', '1') });
-  const commit = await line.repository.git('commit-tree', '-m', 'Apart', 'HEAD^{tree}');
+  const elsewhere = await fixture.create('units/elsewhere');
+  const commit = await elsewhere.push({ 'b.yaml': configMap('b', '1') });
   void line.watch({ ref: commit });
   await line.withProblem('CommitNotFound');
-  await line.repository.git('push', '--quiet', line.repository.bare, `${commit}:refs/heads/apart`);
-  await until(() => names(line.newest)?.[0] === 'a');
+  await line.repository.git('fetch', '--quiet', elsewhere.path, 'main:apart');
+  await until(() => names(line.newest)?.[0] === 'b');
   expect(line.newest).toMatchObject({ ref: commit, commitId: commit, problems: [] });
 });
 
