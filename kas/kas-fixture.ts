@@ -26,13 +26,13 @@ export class KasFixture implements AsyncDisposable {
     this.gitaly = gitaly;
   }
 
-  /** Agents `one` (id 1, project `team/one`) and `two` (id 2, same project); `agentYaml` goes below `agent:` of the configuration. */
-  static async start(agentYaml = ''): Promise<KasFixture> {
+  /** Agents `one` (id 1, project `team/one`) and `two` (id 2, same project). `listenYaml` goes below `agent: listen:`. */
+  static async start({ listenYaml = '', pollPeriod = '150ms' } = {}): Promise<KasFixture> {
     const fixture = new KasFixture(await GitalyFixture.start());
     await writeFile(fixture.registryFile, registryYaml(fixture.gitaly.port));
     await writeFile(join(fixture.gitaly.folder, 'api-secret'), fixture.secret.toString('base64'));
     const file = join(fixture.gitaly.folder, 'kas.yaml');
-    await writeFile(file, configYaml(agentYaml));
+    await writeFile(file, configYaml(listenYaml, pollPeriod));
     const config = await loadKasConfig(file);
     const log = createLogger('kas', 'debug', { write: (line) => void fixture.lines.push(JSON.parse(line) as LogLine) });
     fixture.#running = runKas(config, log, fixture.#abort.signal);
@@ -83,11 +83,11 @@ projects:
 `;
 }
 
-function configYaml(agentYaml: string): string {
+function configYaml(listenYaml: string, pollPeriod: string): string {
   return `agent:
-  listen: { address: "127.0.0.1:0"${agentYaml} }
-  configuration: { poll_period: 150ms }
-  gitops: { poll_period: 150ms }
+  listen: { address: "127.0.0.1:0"${listenYaml} }
+  configuration: { poll_period: ${pollPeriod} }
+  gitops: { poll_period: ${pollPeriod} }
 observability: { listen: { address: "127.0.0.1:0" } }
 api: { listen: { address: "127.0.0.1:0", authentication_secret_file: api-secret } }
 registry: { file: registry.yaml }

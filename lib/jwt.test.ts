@@ -92,7 +92,13 @@ it('refuses every algorithm but HS256', async () => {
 });
 
 it('reads a secret file and names it when it is bad, without its content', () => {
-  expect(decodeJwtSecret(`${Buffer.from(SECRET).toString('base64')}\n`, 'f')).toEqual(SECRET);
-  for (const text of ['', 'hunter2', Buffer.alloc(31).toString('base64'), `${Buffer.alloc(32).toString('base64')}!`])
-    expect(() => decodeJwtSecret(text, '/etc/secret')).toThrow(new UserError('/etc/secret: must hold 32 bytes in base64'));
+  const base64 = Buffer.from(SECRET).toString('base64');
+  for (const text of [base64, `${base64}\n`, `${base64.slice(0, 20)}\r\n${base64.slice(20)}\n`])
+    expect(decodeJwtSecret(text, 'f')).toEqual(SECRET);
+  for (const [text, message] of [
+    ['', 'expecting 32 bytes, was 0'],
+    [Buffer.alloc(31).toString('base64'), 'expecting 32 bytes, was 31'],
+    [`${Buffer.alloc(32).toString('base64')}!`, 'not base64'],
+  ] as const)
+    expect(() => decodeJwtSecret(text, '/etc/secret')).toThrow(new UserError(`/etc/secret: decoding: ${message}`));
 });

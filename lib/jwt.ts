@@ -60,11 +60,12 @@ export async function verifyJwt(token: string, secret: Uint8Array, options: Veri
   }
 }
 
-/** The content of a secret file: base64 of 32 bytes, white space around it allowed. Throws UserError, never with the content. */
+/** The content of a secret file: base64 of 32 bytes, line breaks allowed. Throws UserError, never with the content. */
 export function decodeJwtSecret(text: string, file: string): Uint8Array {
-  const trimmed = text.trim();
-  const secret = Buffer.from(trimmed, 'base64');
-  if (secret.length !== SECRET_BYTES || !/^[A-Za-z0-9+/]+=?$/.test(trimmed))
-    throw new UserError(`${file}: must hold ${SECRET_BYTES} bytes in base64`);
+  const base64 = text.replaceAll(/\s/g, '');
+  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(base64)) throw new UserError(`${file}: decoding: not base64`);
+  const secret = Buffer.from(base64, 'base64');
+  if (secret.length !== SECRET_BYTES)
+    throw new UserError(`${file}: decoding: expecting ${SECRET_BYTES} bytes, was ${secret.length}`);
   return new Uint8Array(secret);
 }

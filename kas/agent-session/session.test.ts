@@ -148,7 +148,7 @@ test('a session ends when its token is revoked', async () => {
 });
 
 test('a session ends with OK at its age, and kas stops at once with sessions open', async () => {
-  await using aging = await KasFixture.start(', max_connection_age: 1s');
+  await using aging = await KasFixture.start({ listenYaml: ', max_connection_age: 1s' });
   using agent = await TestAgent.connect(aging.address('agentAddress'), await aging.token('one'));
   await agent.ended;
   using another = await TestAgent.connect(aging.address('agentAddress'), await aging.token('one'));
