@@ -9,6 +9,7 @@ export default {
   },
   globalSetup: '<rootDir>/test/jest/global-setup.js',
   globalTeardown: '<rootDir>/test/jest/global-teardown.js',
+  reporters: ['default', '<rootDir>/test/jest/count-reporter.js'],
   testTimeout: 60_000,
   maxWorkers: 2,
 };
