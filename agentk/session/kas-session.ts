@@ -74,7 +74,8 @@ export class KasSession implements Part {
     using scope = new AbortScope(signal);
     using connection = await this.#deps.connect(scope.signal);
     const { session } = connection;
-    await session.send(this.#hello(await this.#deps.describe(scope.signal)));
+    // How a stream that ended at once has ended shows in its responses.
+    await session.send(this.#hello(await this.#deps.describe(scope.signal))).catch(() => undefined);
     const receiver = new BundleReceiver((unit) => this.#engine?.held().find((held) => held.unit === unit));
     let sending: Promise<void> | undefined;
     try {

@@ -100,17 +100,36 @@ export function callBidi<Request, Response>(
   };
 }
 
-async function* responsesOf<Response>(
+/**
+ * The responses of a call. Its failure is caught from the start: it may come before anybody reads, and would then be an
+ * unhandled event that ends the process, and unknown to the reader afterwards.
+ */
+function responsesOf<Response>(
   call: ClientReadableStream<Response> | ClientDuplexStream<never, Response>,
+  signal: AbortSignal,
+): AsyncGenerator<Response, void, void> {
+  let failure: { readonly error: Error } | undefined;
+  call.on('error', (error: Error) => {
+    failure ??= { error };
+  });
+  return read(call, () => failure, signal);
+}
+
+async function* read<Response>(
+  call: ClientReadableStream<Response> | ClientDuplexStream<never, Response>,
+  failure: () => { readonly error: Error } | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<Response, void, void> {
   const cancel = (): void => call.cancel();
   signal.addEventListener('abort', cancel, { once: true });
+  if (signal.aborted) cancel();
   let finished = false;
   try {
     for await (const response of call) yield response as Response;
     finished = true;
     signal.throwIfAborted();
+    const failed = failure();
+    if (failed !== undefined) throw failed.error;
   } catch (error) {
     finished = true;
     signal.throwIfAborted();
@@ -118,8 +137,6 @@ async function* responsesOf<Response>(
   } finally {
     signal.removeEventListener('abort', cancel);
     if (!finished) call.cancel();
-    // A cancelled call reports once more; nobody is left to listen.
-    call.on('error', () => undefined);
   }
 }
 

@@ -1,10 +1,12 @@
 import { Phase } from '../../proto/gen/kas/agent/v1/objects.ts';
 import type { Seen } from '../harness/api-reader.ts';
+import { waitUntil } from '../harness/wait-until.ts';
 import { inPhase, type Scene, SHOP, unitStatus } from './scene.ts';
 import { driftOf } from './steps-drift.ts';
 import { seconds } from './story.ts';
 
 const MANY = 2_000;
+const SELECTOR = 'labelSelector=catalogue%3Dyes';
 const CATALOGUE = '/api/v1/namespaces/shop/configmaps';
 
 const replicas = (object: Seen | undefined): unknown => (object?.['spec'] as { replicas?: number } | undefined)?.replicas;
@@ -17,7 +19,7 @@ function catalogue(edition: number): string {
 
 /** How many catalogue items exist in this edition. */
 async function items(scene: Scene, edition: number): Promise<number> {
-  const objects = await scene.cluster.list(`${CATALOGUE}?labelSelector=catalogue%3Dyes`);
+  const objects = await scene.cluster.list(`${CATALOGUE}?${SELECTOR}`);
   return objects.filter((object) => (object['data'] as { edition?: string }).edition === String(edition)).length;
 }
 
@@ -26,7 +28,10 @@ export async function agentKilled(scene: Scene): Promise<void> {
   await story.step(`agentk is killed with -9 during a sync of ${MANY} objects and started again: it converges`, async (saw) => {
     await repository.write('shop/catalogue.yaml', catalogue(1));
     const pushed = repository.commitAndPush('Add the catalogue');
-    await cluster.until(`${CATALOGUE}/item-0`, (item) => item, 'the sync to begin');
+    await waitUntil(async () => (await cluster.list(`${CATALOGUE}?${SELECTOR}&limit=1`)).length > 0, {
+      what: 'the sync to begin',
+      intervalMs: 2,
+    });
     await stack.agentk.kill();
     const atKill = await items(scene, 1);
     if (atKill >= MANY) throw new Error(`the sync was over before the kill`);
