@@ -1,3 +1,4 @@
+import { UnavailableError } from '../../lib/errors.ts';
 import { formatObjectId } from '../../lib/object-id.ts';
 import type { Cluster, LiveObject, ObjectRef } from '../kube/cluster.ts';
 import { KubeError } from '../kube/kube-error.ts';
@@ -93,6 +94,8 @@ export class Applier {
 
 /** What a refused request means for an object; rethrows what is not the API server's word. */
 export function refusalOutcome(error: unknown, desired: Desired): Outcome {
+  if (error instanceof UnavailableError)
+    return { action: 'failed', reason: 'Unavailable', message: error.message, retry: 'soon' };
   if (!(error instanceof KubeError)) throw error;
   const { reason, retry } = classifyRefusal(error);
   const hint = reason === 'NamespaceNotFound' ? `: create Namespace ${desired.id.namespace}, or add it to the repository` : '';

@@ -123,7 +123,7 @@ class ApplyRun {
     const { applier, live } = this.#input.parts;
     const ref = applier.ref(tracked.desired);
     if (ref === undefined) return notServed(tracked);
-    await live.follow([ref.type], this.#signal);
+    for (const error of (await live.follow([ref.type], this.#signal)).values()) throw error;
     const contact = await this.#contact.look(tracked.key, ref, this.#signal);
     if (contact.kind === 'owned') {
       const message = `${formatObjectId(tracked.desired.id)} belongs to ${contact.owner}; it is left alone`;

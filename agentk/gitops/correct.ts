@@ -71,6 +71,7 @@ export class Corrector {
     if (verdict.kind === 'stale') return;
     if (verdict.kind === 'none') {
       tracked.state = verdict.state;
+      tracked.dirty = false;
       this.#told.delete(tracked.key);
     } else if (verdict.kind === 'applied_by_other') {
       tracked.state = verdict.state;
@@ -84,7 +85,7 @@ export class Corrector {
         resolvedAt: undefined,
         message: 'Somebody else applies under the field manager name of this agent',
       });
-    } else if (this.#deps.policy() !== 'off') this.#differs(tracked, live, verdict);
+    } else this.#differs(tracked, live, verdict);
   }
 
   lost(tracked: TrackedObject): void {
@@ -100,8 +101,10 @@ export class Corrector {
       return;
     }
     const detectedAt = this.#date();
-    if (policy === 'correct') this.#start(async () => await this.#bringBack(tracked, state.uid, detectedAt));
-    else this.#start(async () => await this.#reportLoss(tracked, detectedAt));
+    if (policy === 'correct') {
+      const delayMs = this.#fights.delay(tracked.key, ['(lost)']);
+      this.#start(async () => await this.#bringBack(tracked, state.uid, detectedAt, delayMs));
+    } else this.#start(async () => await this.#reportLoss(tracked, detectedAt));
   }
 
   /** After a restart: an object that carries the digest of Git's manifest and all its values is ours as it stands. */
@@ -117,9 +120,10 @@ export class Corrector {
       if (this.#deps.policy() === 'correct') this.#start(async () => await this.#reown(tracked, live));
       return;
     }
+    tracked.dirty = true;
+    if (this.#deps.policy() === 'off') return;
     const finding = this.#describe(tracked, live, verdict);
     if (this.#deps.policy() === 'report') return this.#reportOnce(tracked, finding);
-    tracked.dirty = true;
     const begun = this.#pending.has(tracked.key);
     this.#pending.set(tracked.key, { live, finding });
     if (begun) return;
@@ -189,8 +193,9 @@ export class Corrector {
   }
 
   /** An apply with the uid tells what happened: 200, only the label was lost; 409, the object is gone. */
-  async #bringBack(tracked: TrackedObject, uid: string, detectedAt: Date): Promise<void> {
+  async #bringBack(tracked: TrackedObject, uid: string, detectedAt: Date, delayMs: number): Promise<void> {
     const { applier, hardStop, live } = this.#deps.parts;
+    if (delayMs > 0) await sleep(delayMs, this.#signal);
     await tracked.exclusively(async () => {
       // A sync, or a new object under the name, was faster.
       if (live.get(tracked.key) !== undefined || tracked.state?.uid !== uid) return;

@@ -15,10 +15,21 @@ export interface Desired {
   readonly warning: string;
 }
 
+/** An object that has no place in this cluster. */
+export interface Misplaced {
+  readonly desired: Desired;
+  /** Constant in CamelCase. */
+  readonly reason: string;
+  readonly message: string;
+}
+
 export interface Resolution {
   readonly desired: readonly Desired[];
-  readonly failed: readonly { readonly desired: Desired; readonly reason: string; readonly message: string }[];
+  readonly failed: readonly Misplaced[];
 }
+
+/** What a kind must offer to be applied, watched and pruned. */
+const KEPT: readonly string[] = ['patch', 'list', 'watch', 'delete'];
 
 type Types = Pick<Cluster, 'resourceType'>;
 
@@ -34,7 +45,7 @@ export function resolveBundle(bundle: Bundle, types: Types, defaultNamespace: st
     if (defines !== undefined) defined.set(`${defines.group}|${defines.kind}`, defines.namespaced);
   }
   const desired: Desired[] = [];
-  const failed: Resolution['failed'][number][] = [];
+  const failed: Misplaced[] = [];
   const taken = new Map<string, Desired>();
   for (const { object, manifest } of manifests) {
     const { group, kind } = object.id;
@@ -43,6 +54,11 @@ export function resolveBundle(bundle: Bundle, types: Types, defaultNamespace: st
     const resolved = place(object, manifest, namespaced, defaultNamespace);
     if (namespaced === undefined || !(defined.has(`${group}|${kind}`) || isServed(types, object, manifest))) {
       failed.push({ desired: resolved, reason: 'UnknownKind', message: unknownKind(types, object.id, manifest.version) });
+      continue;
+    }
+    if (served !== undefined && !KEPT.every((verb) => served.verbs.has(verb))) {
+      const message = `The API server answers ${kind} objects but does not keep them: remove it from the repository`;
+      failed.push({ desired: resolved, reason: 'NotKept', message });
       continue;
     }
     const twin = taken.get(resolved.key);

@@ -191,4 +191,19 @@ describe('Under the policy "off"', () => {
     expect((await api.get(configMaps('a')))?.['data']).toEqual({ x: '4' });
     expect(await api.get(configMaps('b'))).toBeDefined();
   });
+
+  it('puts right what was seen meanwhile once the policy says so', async () => {
+    await start('off', configMap(namespace, 'a'), configMap(namespace, 'b'));
+    await kubectl('patch', 'configmap', 'a', '--type=merge', '-p', '{"data":{"x":"2"}}');
+    // Told in order: when this one is known, so is the one before.
+    await kubectl('delete', 'configmap', 'b');
+    await waitUntil(() => engine.recorder.last('one')?.objects.some(({ health }) => health === 'not_found'), {
+      what: 'the loss',
+    });
+    engine.configure(unit('one', { defaultNamespace: namespace, driftPolicy: 'correct' }));
+    const isBack = async (name: string): Promise<boolean> =>
+      JSON.stringify((await api.get(configMaps(name)))?.['data']) === '{"x":"1"}';
+    await waitUntil(async () => (await isBack('a')) && (await isBack('b')), { what: 'both to be as in Git' });
+    expect(engine.recorder.drifts).toEqual([]);
+  });
 });

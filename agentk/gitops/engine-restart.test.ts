@@ -98,4 +98,22 @@ describe('A restarted engine', () => {
     await engine.cluster[Symbol.asyncDispose]();
     expect((await api.list(`/api/v1/namespaces/${namespace}/configmaps`)).length).toBe(after);
   });
+
+  it('writes nothing for a unit whose bundle comes when its kinds are watched already', async () => {
+    const both = [unit('one', { defaultNamespace: namespace }), unit('two', { defaultNamespace: namespace })];
+    const two = [configMap(namespace, 'b'), configMap(namespace, 'c')];
+    {
+      await using engine = start();
+      engine.configure(...both);
+      await engine.apply('one', [configMap(namespace, 'a')]);
+      await engine.apply('two', two);
+    }
+    const before = await api.get(`/api/v1/namespaces/${namespace}/configmaps/b`);
+    await using engine = start();
+    engine.configure(...both);
+    await engine.apply('one', [configMap(namespace, 'a')]);
+    const state = await engine.apply('two', two);
+    expect(actions(state)).toEqual(['ConfigMap b unchanged', 'ConfigMap c unchanged']);
+    expect((await api.get(`/api/v1/namespaces/${namespace}/configmaps/b`))?.metadata).toEqual(before?.metadata);
+  });
 });

@@ -189,4 +189,42 @@ describe('A sync', () => {
     await engine.apply('one', [{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'a' } }]);
     expect(await api.get(`/apis/rbac.authorization.k8s.io/v1/clusterroles/${namespace}`)).toBeUndefined();
   });
+
+  it('refuses kinds that the API server only answers', async () => {
+    const review = { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', metadata: { name: 't' }, spec: { token: 'x' } };
+    const state = await engine.apply('one', [review, configMap(namespace, 'a')], 'failed');
+    expect(actions(state)).toEqual(['ConfigMap a created', 'TokenReview t failed NotKept']);
+  });
+
+  it('refuses two descriptions of one object and prunes nothing', async () => {
+    await engine.apply('one', [configMap(namespace, 'a'), configMap(namespace, 'b')]);
+    const twin: Manifest = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'a' }, data: { x: '2' } };
+    const state = await engine.apply('one', [configMap(namespace, 'a'), twin], 'failed');
+    expect(state.objects.filter(({ reason }) => reason === 'Duplicate')).toHaveLength(1);
+    expect(await api.get(path('b'))).toBeDefined();
+  });
+
+  it('brings back a namespace that was deleted by hand, with all that was in it', async () => {
+    const inner = `${namespace}-inner`;
+    const space = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: inner } };
+    await engine.apply('one', [space, configMap(inner, 'a'), configMap(inner, 'b')]);
+    const before = await api.get(`/api/v1/namespaces/${inner}`);
+    await cluster.kubectl(['delete', 'namespace', inner]);
+    const isBack = (uid: string | undefined): boolean => uid !== undefined && uid !== before?.metadata.uid;
+    await api.until(`/api/v1/namespaces/${inner}`, (found) => isBack(found?.metadata.uid), 'the namespace');
+    const paths = ['a', 'b'].map((name) => `/api/v1/namespaces/${inner}/configmaps/${name}`);
+    const found = await Promise.all(paths.map(async (name) => await api.until(name, (object) => object !== undefined, name)));
+    expect(found.map((object) => object?.['data'])).toEqual([{ x: '1' }, { x: '1' }]);
+    await cluster.kubectl(['delete', 'namespace', inner, '--wait=false']);
+  });
+
+  it('makes no request for a commit that changes nothing', async () => {
+    const before = await engine.apply('one', [configMap(namespace, 'a'), deployment(namespace, 'web')]);
+    const versions = async (): Promise<unknown> => (await api.get(path('a')))?.metadata;
+    const metadata = await versions();
+    const after = await engine.apply('one', [configMap(namespace, 'a'), deployment(namespace, 'web')]);
+    expect(after.commitId).not.toBe(before.commitId);
+    expect(actions(after)).toEqual(['ConfigMap a unchanged', 'Deployment web unchanged']);
+    expect(await versions()).toEqual(metadata);
+  });
 });

@@ -48,6 +48,8 @@ class UnitEngine implements Engine, Part {
   readonly #parts: EngineParts;
   readonly #hardStop = new AbortController();
   readonly #units = new Map<string, Running>();
+  /** Units that were removed and still finish what was on its way, by name. */
+  readonly #leaving = new Map<string, Promise<void>>();
   /** Of units that the configuration does not have yet. */
   readonly #early = new Map<string, UnitBundle>();
   readonly #prerequisites: Prerequisites;
@@ -105,7 +107,7 @@ class UnitEngine implements Engine, Part {
       () => this.#hardStop.abort(new DOMException('The engine stops', 'AbortError')),
       () => undefined,
     );
-    await Promise.all([...this.#units.values()].map(({ ended }) => ended));
+    await Promise.all([...this.#leaving.values(), ...[...this.#units.values()].map(({ ended }) => ended)]);
     done.abort();
     this.#hardStop.abort(new DOMException('The engine stops', 'AbortError'));
     await Promise.all([this.#parts.live.close(), events]);
@@ -136,12 +138,18 @@ class UnitEngine implements Engine, Part {
   #remove(name: string, running: Running): void {
     running.stop.abort(new DOMException('The unit left the configuration', 'AbortError'));
     this.#units.delete(name);
+    const leaving = running.ended.finally(() => {
+      if (this.#leaving.get(name) === leaving) this.#leaving.delete(name);
+    });
+    this.#leaving.set(name, leaving);
     this.#prerequisites.forget(name);
     this.#deps.reporter.forget(name);
   }
 
   #start(running: Running, signal: AbortSignal): void {
-    running.ended = running.sync.run(AbortSignal.any([running.stop.signal, signal]));
+    const { sync, stop } = running;
+    const before = this.#leaving.get(sync.unit.name) ?? Promise.resolve();
+    running.ended = before.then(async () => await sync.run(AbortSignal.any([stop.signal, signal])));
   }
 
   #managed(id: ObjectId): ManagedObject | undefined {

@@ -70,21 +70,24 @@ export class LiveState {
   }
 
   /**
-   * Watches these kinds, too, and resolves when what exists of them is known. Rejects with an UnavailableError when the
-   * API server does not tell within half a minute.
+   * Watches these kinds, too, and resolves when what exists of them is known: with the failures, by `group|Kind`. A kind
+   * that the API server does not tell about within half a minute has failed, too.
    */
-  async follow(types: Iterable<ResourceType>, signal: AbortSignal): Promise<void> {
+  async follow(types: Iterable<ResourceType>, signal: AbortSignal): Promise<ReadonlyMap<string, Error>> {
+    const failures = new Map<string, Error>();
     const watches = [...types].map((type) => this.#watch(type));
     const limit = AbortSignal.timeout(SYNC_TIMEOUT_MS);
-    for (const watch of watches) {
+    const either = AbortSignal.any([signal, limit]);
+    for (const { type, synced } of watches) {
       try {
-        await abortable(watch.synced.promise, AbortSignal.any([signal, limit]));
+        await abortable(synced.promise, either);
       } catch (error) {
         signal.throwIfAborted();
-        if (!limit.aborted) throw error;
-        throw new UnavailableError(`The API server does not list ${watch.type.resource} that carry the label ${this.#selector}`);
+        const what = `The API server does not list ${type.resource} that carry the label ${this.#selector}`;
+        failures.set(`${type.group}|${type.kind}`, limit.aborted ? new UnavailableError(what) : toError(error));
       }
     }
+    return failures;
   }
 
   /** What an answer to our own write says; the watch may tell it later, or has told more already. */

@@ -6,7 +6,7 @@ import type { LiveEntry } from './live-entry.ts';
 export interface Known {
   readonly digest: string;
   readonly uid: string;
-  /** The live object differs from Git and shall be put right. */
+  /** The live object differs from Git, and drift is corrected. */
   readonly dirty: boolean;
 }
 

@@ -31,18 +31,19 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
   const { applySetId } = inventory;
 
   // Find the place of every object in this cluster.
-  const { desired, failed } = await placeBundle(bundle.bundle, parts.catalog, unit.defaultNamespace, signal);
-  objects.expect(desired, failed);
+  const placed = await placeBundle(bundle.bundle, parts.catalog, unit.defaultNamespace, signal);
+  objects.expect(placed.desired, placed.failed);
 
   // See what is there: watch every kind that the unit has or had.
   const before = await inventory.load(signal);
-  const unseen = await followScope(desired, before, parts, signal);
+  const { desired, failed, unseen } = await followScope(placed, before, parts, signal);
+  objects.expect(desired, failed);
 
   // Compare.
   const plan = planSync({
     unit: unit.name,
     desired,
-    known: (key) => objects.get(key)?.known,
+    known: (key) => objects.known(key, unit.driftPolicy),
     live: (key) => live.get(key),
     members: live.members(applySetId),
     applySetId,

@@ -3,7 +3,6 @@ import type { Desired } from './desired.ts';
 import { type OwnedState, ownedState } from './drift/owned-state.ts';
 import { assessHealth } from './health/assess.ts';
 import { isNewer } from './live-entry.ts';
-import type { Known } from './plan.ts';
 import type { Action, Health, ObjectResult } from './unit.ts';
 
 export interface Outcome {
@@ -26,7 +25,7 @@ export class TrackedObject {
   healthMessage = '';
   /** As our last write left it, or as it was found equal to Git. */
   state: OwnedState | undefined;
-  /** Differs from Git and shall be put right by whoever comes first. */
+  /** Seen to differ from Git. Whoever is allowed to by the policy puts it right. */
   dirty = false;
   /** Digest of the manifest that `state` belongs to. */
   digest = '';
@@ -38,10 +37,6 @@ export class TrackedObject {
   constructor(desired: Desired) {
     this.key = desired.key;
     this.desired = desired;
-  }
-
-  get known(): Known | undefined {
-    return this.state === undefined ? undefined : { digest: this.digest, uid: this.state.uid, dirty: this.dirty };
   }
 
   /** A write of ours is on its way: what a watch tells now cannot be judged. */

@@ -1,11 +1,7 @@
-import type { Desired } from './desired.ts';
+import type { Desired, Misplaced } from './desired.ts';
+import type { Known } from './plan.ts';
 import { type Outcome, TrackedObject } from './tracked-object.ts';
-
-interface Failed {
-  readonly desired: Desired;
-  readonly reason: string;
-  readonly message: string;
-}
+import type { DriftPolicy } from './unit.ts';
 
 /** The objects of a unit: what is known of them outlives the bundles. */
 export class UnitObjects {
@@ -21,12 +17,19 @@ export class UnitObjects {
     return this.#objects.get(key);
   }
 
+  /** What a plan may build on. Drift that is not to be corrected counts as none. */
+  known(key: string, policy: DriftPolicy): Known | undefined {
+    const tracked = this.#objects.get(key);
+    if (tracked?.state === undefined) return undefined;
+    return { digest: tracked.digest, uid: tracked.state.uid, dirty: tracked.dirty && policy === 'correct' };
+  }
+
   all(): readonly TrackedObject[] {
     return [...this.#objects.values(), ...this.#misplaced];
   }
 
   /** From now on the unit consists of these. */
-  expect(desired: readonly Desired[], failed: readonly Failed[]): void {
+  expect(desired: readonly Desired[], failed: readonly Misplaced[]): void {
     const objects = new Map<string, TrackedObject>();
     for (const wanted of desired) {
       const tracked = this.#objects.get(wanted.key) ?? new TrackedObject(wanted);

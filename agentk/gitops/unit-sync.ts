@@ -96,10 +96,13 @@ export class UnitSync {
   configure(unit: Unit): void {
     const before = this.#unit;
     this.#unit = unit;
+    if (this.#bundle !== undefined) this.#wanted = bundleKeys(this.#bundle.bundle, unit.defaultNamespace);
     if (JSON.stringify(before) !== JSON.stringify(unit)) this.#requests.set('sync');
   }
 
   submit(bundle: UnitBundle): void {
+    const held = this.#bundle;
+    if (held?.commitId === bundle.commitId && held.bundle.digest === bundle.bundle.digest) return this.resync();
     this.#bundle = bundle;
     this.#wanted = bundleKeys(bundle.bundle, this.#unit.defaultNamespace);
     this.#running?.abort(new DOMException('A newer bundle is here', 'AbortError'));
