@@ -129,13 +129,12 @@ export class TestAgent implements Disposable {
   }
 
   /** The newest message of a kind that satisfies the condition, waited for. */
-  async next<Kind extends Message['$case']>(
+  async next<Kind extends keyof Values>(
     kind: Kind,
-    condition: (value: Extract<Message, { $case: Kind }>['value']) => boolean = () => true,
-  ): Promise<Extract<Message, { $case: Kind }>['value']> {
-    type Wanted = Extract<Message, { $case: Kind }>;
-    const matches = (message: Message): message is Wanted => message.$case === kind && condition((message as Wanted).value);
-    return (await eventually(() => this.received.findLast(matches))).value;
+    condition: (value: Values[Kind]) => boolean = () => true,
+  ): Promise<Values[Kind]> {
+    const matches = (message: Message): boolean => message.$case === kind && condition(message.value as Values[Kind]);
+    return (await eventually(() => this.received.findLast(matches))).value as Values[Kind];
   }
 
   end(): void {
@@ -153,6 +152,7 @@ export class TestAgent implements Disposable {
 }
 
 type Message = NonNullable<ConnectResponse['message']>;
+type Values = { [Kind in Message['$case']]: Extract<Message, { $case: Kind }>['value'] };
 
 /** What the function returns once it is not undefined. */
 export async function eventually<T>(look: () => T | undefined | Promise<T | undefined>): Promise<T> {

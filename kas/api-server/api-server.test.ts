@@ -43,9 +43,9 @@ async function bearer(secret: Uint8Array = kas.secret): Promise<Metadata> {
   return metadata;
 }
 
-async function units(selector: UnitSelector | undefined = undefined): Promise<UnitStatus[]> {
+async function units(selector?: UnitSelector): Promise<UnitStatus[]> {
   const metadata = await bearer();
-  return (await callUnary(status.getSyncStatus.bind(status), { selector }, { metadata }, signal)).units;
+  return (await callUnary(status.getSyncStatus.bind(status), { selector: selector }, { metadata }, signal)).units;
 }
 
 async function unitWhen(condition: (unit: UnitStatus) => boolean, name = 'shop'): Promise<UnitStatus> {
@@ -202,7 +202,7 @@ test('a push that kas is told of is looked at long before the next poll', async 
       const commit = await repository.push({ 'a.yaml': manifest(pushed.$case) });
       const metadata = await bearer(patient.secret);
       await callUnary(client.gitPushEvent.bind(client), { repository: pushed }, { metadata }, signal);
-      await agent.next('bundleHeader', ({ commitId }) => commitId === commit);
+      expect(await agent.next('bundleHeader', ({ commitId }) => commitId === commit)).toMatchObject({ unit: 'shop' });
     }
   } finally {
     client.close();

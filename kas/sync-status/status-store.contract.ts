@@ -10,8 +10,10 @@ export function describeStatusStore(name: string, create: () => Promise<StatusSt
 
   async function only(): Promise<UnitStatus> {
     const units = await store.get({}, signal);
-    expect(units).toHaveLength(1);
-    return units[0]!;
+    const [unit, ...others] = units;
+    expect(others).toEqual([]);
+    if (unit === undefined) throw new Error('There is no unit');
+    return unit;
   }
 
   describe(name, () => {
