@@ -21,6 +21,7 @@ import { createApiListener } from './api-server/api-listener.ts';
 import { createNotificationsService } from './api-server/notifications-service.ts';
 import { createSyncStatusService } from './api-server/sync-status-service.ts';
 import { InProcessPollQueue } from './change-detection/in-process-poll-queue.ts';
+import type { PollHandler } from './change-detection/poll-queue.ts';
 import { RefWatcher } from './change-detection/ref-watcher.ts';
 import type { KasConfig } from './config/kas-config.ts';
 import { GitalyClientPool } from './gitaly/gitaly-client-pool.ts';
@@ -52,7 +53,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
   const tracker = new MemoryAgentTracker();
   const store = new MemoryStatusStore();
   const metrics = new KasMetrics(() => tracker.size);
-  const sources = createSources(config, registry, log);
+  const sources = createSources(config, registry, metrics, log);
   const agentListener = createAgentListener({ ...config.agent.listen, graceMs: CALL_GRACE_MS });
   const apiListener = createApiListener({ ...config.api.listen, graceMs: CALL_GRACE_MS });
   const { livenessUrlPath, readinessUrlPath, listen } = config.observability;
@@ -106,11 +107,17 @@ interface Sources extends Part {
 }
 
 /** What comes from Git. */
-function createSources(config: KasConfig, registry: FileRegistry, log: Logger): Sources {
+function createSources(config: KasConfig, registry: FileRegistry, metrics: KasMetrics, log: Logger): Sources {
   const gitaly = new GitalyClientPool(config.gitaly);
   const refs = new RefWatcher({
     gitaly,
-    createQueue: (handler) => new InProcessPollQueue({ handler, concurrency: CONCURRENT_POLLS, log }),
+    createQueue: (poll) => {
+      const handler: PollHandler = async (key, signal) => {
+        metrics.polled();
+        await poll(key, signal);
+      };
+      return new InProcessPollQueue({ handler, concurrency: CONCURRENT_POLLS, log });
+    },
   });
   const { pollPeriodMs, limits } = config.agent.gitops;
   const renderer = new UnitRenderer({ gitaly, limits, cache: new BlobCache(BLOB_CACHE_BYTES) });

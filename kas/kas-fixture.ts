@@ -99,6 +99,8 @@ export class TestAgent implements Disposable {
   readonly received: NonNullable<ConnectResponse['message']>[] = [];
   /** Resolves when the stream ended with OK, rejects as its status says. */
   readonly ended: Promise<void>;
+  #reading: Promise<void> = Promise.resolve();
+  #resume: () => void = () => undefined;
   readonly #client: SessionClient;
   readonly #call: BidiCall<ConnectRequest, ConnectResponse>;
 
@@ -137,6 +139,17 @@ export class TestAgent implements Disposable {
     return (await eventually(() => this.received.findLast(matches))).value as Values[Kind];
   }
 
+  /** Stops taking messages, as an agent that is busy. */
+  pause(): void {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#reading = promise;
+    this.#resume = resolve;
+  }
+
+  resume(): void {
+    this.#resume();
+  }
+
   end(): void {
     this.#call.end();
   }
@@ -147,7 +160,10 @@ export class TestAgent implements Disposable {
   }
 
   async #read(): Promise<void> {
-    for await (const { message } of this.#call.responses) if (message !== undefined) this.received.push(message);
+    for await (const { message } of this.#call.responses) {
+      if (message !== undefined) this.received.push(message);
+      await this.#reading;
+    }
   }
 }
 

@@ -1,5 +1,10 @@
+import { randomBytes } from 'node:crypto';
+import { credentials, Metadata } from '@grpc/grpc-js';
 import { UserError } from '../../lib/errors.ts';
+import { callUnary } from '../../lib/grpc/call.ts';
+import { signJwt } from '../../lib/jwt.ts';
 import { Phase } from '../../proto/gen/kas/agent/v1/objects.ts';
+import { SyncStatusServiceClient, type UnitSelector } from '../../proto/gen/kas/api/v1/sync_status.ts';
 import type { Repository } from '../gitaly/gitaly-fixture.ts';
 import { eventually, KasFixture, TestAgent } from '../kas-fixture.ts';
 import { createAgentToken, revokeAgentTokens } from '../registry/agent-tokens.ts';
@@ -87,6 +92,48 @@ test('an agent that comes back with the newest bundle gets a header alone; with 
   expect((await strange.next('bundleHeader')).baseDigest).toHaveLength(0);
   await strange.next('bundleTrailer');
 });
+
+test('an agent that is slow to read gets the transfer it is in, then the newest bundle only', async () => {
+  const large = Object.fromEntries(
+    Array.from({ length: 24 }, (_, index) => [
+      `manifests/large/${index}.yaml`,
+      configMap(`large-${index}`, randomBytes(350_000).toString('hex')),
+    ]),
+  );
+  using agent = await TestAgent.connect(address, token);
+  await agent.next('bundleTrailer');
+  agent.pause();
+  const first = await app.push(large);
+  // The transfer has filled every buffer on the way when later commits come.
+  await eventually(async () => ((await desiredCommit()) === first ? true : undefined));
+  const [, skipped, newest] = [
+    await app.push({ 'manifests/b.yaml': configMap('b', 'x') }),
+    await app.push({ 'manifests/b.yaml': configMap('b', 'y') }),
+    await app.push({ 'manifests/b.yaml': configMap('b', 'z') }),
+  ];
+  await eventually(async () => ((await desiredCommit()) === newest ? true : undefined));
+  agent.resume();
+  const header = await agent.next('bundleHeader', ({ commitId }) => commitId === newest);
+  await agent.next('bundleTrailer', ({ digest }) => digest.equals(header.digest));
+  const commits = agent.received.flatMap((message) => (message.$case === 'bundleHeader' ? [message.value.commitId] : []));
+  expect(commits.slice(-2)).toEqual([first, newest]);
+  expect(commits).not.toContain(skipped);
+  await app.push(Object.fromEntries(Object.keys(large).map((path) => [path, null])));
+});
+
+/** Newest commit of the unit that kas knows of. */
+async function desiredCommit(): Promise<string> {
+  const client = new SyncStatusServiceClient(kas.address('apiAddress'), credentials.createInsecure());
+  const metadata = new Metadata();
+  metadata.set('authorization', `Bearer ${await signJwt(kas.secret, { issuer: 'test' })}`);
+  const selector: UnitSelector = { agent: undefined, unit: 'shop' };
+  try {
+    const get = client.getSyncStatus.bind(client);
+    return (await callUnary(get, { selector }, { metadata }, AbortSignal.timeout(5_000))).units[0]?.desiredCommitId ?? '';
+  } finally {
+    client.close();
+  }
+}
 
 test('a changed configuration is sent, and a unit that comes anew is sent whole', async () => {
   using agent = await TestAgent.connect(address, token);

@@ -6,6 +6,7 @@ export class KasMetrics {
   readonly #bundles: Counter<'how'>;
   readonly #bundleBytes: Counter;
   readonly #unknownMessages: Counter;
+  readonly #polls: Counter;
 
   /** `connectedAgents` is asked whenever metrics are read. */
   constructor(connectedAgents: () => number) {
@@ -35,6 +36,11 @@ export class KasMetrics {
       help: 'Messages from agents that this version does not know.',
       registers,
     });
+    this.#polls = new Counter({ name: 'kas_repository_polls_total', help: 'Looks at the refs of a repository.', registers });
+  }
+
+  polled(): void {
+    this.#polls.inc();
   }
 
   bundleSent(how: 'whole' | 'difference' | 'unchanged', bytes: number): void {
