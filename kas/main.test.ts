@@ -100,9 +100,7 @@ describe('kas does not start, with one clear line and exit code 1, when', () => 
       );
       const { code, lines } = await run('serve', '--config', file);
       expect(code).toBe(1);
-      expect(lines.filter((line) => line.startsWith('kas: '))).toEqual([
-        expect.stringContaining(`agent server: cannot listen on 127.0.0.1:${port}`),
-      ]);
+      expect(lines).toEqual([expect.stringMatching(`^kas: agent server: cannot listen on 127.0.0.1:${port}: EADDRINUSE`)]);
     } finally {
       taken.close();
     }

@@ -1,5 +1,12 @@
 import { readFile } from 'node:fs/promises';
-import { ServerCredentials, type ServerOptions, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import {
+  logVerbosity,
+  ServerCredentials,
+  type ServerOptions,
+  type ServiceDefinition,
+  setLogVerbosity,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import { aborted, sleep } from '../abort.ts';
 import { formatListenAddress, type ListenAddress } from '../config-types.ts';
 import { UserError } from '../errors.ts';
@@ -87,14 +94,20 @@ export class GrpcListener implements Part {
     const credentials = await this.#credentials();
     const address = formatListenAddress(this.#options.address);
     const { promise, resolve, reject } = Promise.withResolvers<number>();
+    // It would print a failure that we report ourselves.
+    setLogVerbosity(logVerbosity.NONE);
     server.bindAsync(address, credentials, (error, port) => {
+      setLogVerbosity(logVerbosity.ERROR);
       if (error === null) resolve(port);
-      else
-        reject(
-          new UserError(`${this.name}: cannot listen on ${address}: ${error.message}`, { kind: 'precondition', cause: error }),
-        );
+      else reject(this.#bindError(address, error));
     });
     return await promise;
+  }
+
+  #bindError(address: string, cause: Error): UserError {
+    // "No address added out of total 1 resolved errors: [listen EADDRINUSE: address already in use 127.0.0.1:8150]"
+    const detail = /errors: \[(?:listen )?(.*)\]/.exec(cause.message)?.[1] ?? cause.message;
+    return new UserError(`${this.name}: cannot listen on ${address}: ${detail}`, { kind: 'precondition', cause });
   }
 
   async #credentials(): Promise<ServerCredentials> {
