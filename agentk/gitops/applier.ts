@@ -99,6 +99,14 @@ export function refusalOutcome(error: unknown, desired: Desired): Outcome {
   if (!(error instanceof KubeError)) throw error;
   const { reason, retry } = classifyRefusal(error);
   const hint = reason === 'NamespaceNotFound' ? `: create Namespace ${desired.id.namespace}, or add it to the repository` : '';
-  const message = reason === 'NotServed' ? `${formatObjectId(desired.id)} is not served yet` : error.message + hint;
+  const said = desired.id.kind === 'Secret' ? withoutValues(error.message) : error.message;
+  const message = reason === 'NotServed' ? `${formatObjectId(desired.id)} is not served yet` : said + hint;
   return { action: 'failed', reason, message, retry: retry === 'slowly' ? 'slowly' : 'soon' };
+}
+
+/** The API server quotes what it refuses. */
+function withoutValues(message: string): string {
+  return message
+    .replace(/Value:[^}]*\}/g, 'Value:(hidden)}')
+    .replace(/Invalid value: ("(\\.|[^"\\])*"|\S+)/g, 'Invalid value: (hidden)');
 }

@@ -146,6 +146,14 @@ describe('A sync', () => {
     expect(actions(fixed)).toEqual(['ConfigMap bad created', 'ConfigMap good unchanged', 'Deployment web created']);
   });
 
+  it('says what is wrong with a Secret without its data', async () => {
+    const bad = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 's', namespace }, data: { token: 31337 } };
+    const state = await engine.apply('one', [bad], 'failed');
+    expect(state.objects[0]).toMatchObject({ reason: 'Invalid' });
+    expect(state.objects[0]?.message).toContain('.data.token');
+    expect(JSON.stringify(state)).not.toContain('31337');
+  });
+
   it('prunes nothing for an empty bundle', async () => {
     await engine.apply('one', [configMap(namespace, 'a')]);
     const state = await engine.apply('one', []);

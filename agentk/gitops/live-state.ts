@@ -21,6 +21,7 @@ interface KindWatch {
   readonly lost: Map<string, string>;
   /** Settled by the list that a watch starts with; a new one after a failure. */
   synced: PromiseWithResolvers<void>;
+  isSynced: boolean;
   running: Promise<void>;
 }
 
@@ -75,7 +76,8 @@ export class LiveState {
    */
   async follow(types: Iterable<ResourceType>, signal: AbortSignal): Promise<ReadonlyMap<string, Error>> {
     const failures = new Map<string, Error>();
-    const watches = [...types].map((type) => this.#watch(type));
+    const watches = [...types].map((type) => this.#watch(type)).filter(({ isSynced }) => !isSynced);
+    if (watches.length === 0) return failures;
     const limit = AbortSignal.timeout(SYNC_TIMEOUT_MS);
     const either = AbortSignal.any([signal, limit]);
     for (const { type, synced } of watches) {
@@ -116,7 +118,14 @@ export class LiveState {
     const name = `${type.group}|${type.kind}`;
     const known = this.#watches.get(name)?.find((watch) => watch.type.version === type.version);
     if (known !== undefined) return known;
-    const watch: KindWatch = { type, entries: new Map(), lost: new Map(), synced: pending(), running: Promise.resolve() };
+    const watch: KindWatch = {
+      type,
+      entries: new Map(),
+      lost: new Map(),
+      synced: pending(),
+      isSynced: false,
+      running: Promise.resolve(),
+    };
     this.#watches.set(name, [...(this.#watches.get(name) ?? []), watch]);
     watch.running = this.#run(watch).finally(() => {
       this.#watches.set(name, this.#watches.get(name)?.filter((other) => other !== watch) ?? []);
@@ -147,6 +156,7 @@ export class LiveState {
           return;
         }
         watch.synced = pending();
+        watch.isSynced = false;
         const delayMs = Math.round(backoff.next());
         this.#log.warn('A watch failed', { kind: watch.type.kind, delayMs, err: toError(error) });
         await sleep(delayMs, signal).catch(() => undefined);
@@ -154,11 +164,13 @@ export class LiveState {
     }
   }
 
-  async #follow({ type, entries, lost, synced }: KindWatch, signal: AbortSignal): Promise<void> {
+  async #follow(watch: KindWatch, signal: AbortSignal): Promise<void> {
+    const { type, entries, lost, synced } = watch;
     for await (const event of this.#cluster.watch(type, { labelSelector: this.#selector }, signal)) {
       if (event.type === 'SYNCED') {
         lost.clear();
         this.#lose(entries, event.keys);
+        watch.isSynced = true;
         synced.resolve();
         continue;
       }
