@@ -11,8 +11,10 @@ export class Feed {
   /** What is new in this state. */
   *lines(unit: UnitStatus): Generator<string, void, void> {
     const name = unit.unit === '' ? 'configuration' : unit.unit;
-    const head = `${phaseName(unit.phase)} ${unit.desiredCommitId.slice(0, 8)}`;
-    const state = `${head} ${unit.reason} ${unit.message} ${unit.agentConnected}`;
+    const head = `${phaseName(unit.phase)} ${unit.desiredCommitId.slice(0, 8)}`.trimEnd();
+    // What is waited for changes many times a second; that there is a wait is news once.
+    const message = unit.phase === Phase.PHASE_PROGRESSING ? '' : unit.message;
+    const state = `${head} ${unit.reason} ${message} ${unit.agentConnected}`;
     if (this.#last.get(name) !== state) yield `${name}: ${head}${details(unit)}`;
     this.#last.set(name, state);
     for (const problem of unit.problems) yield* this.#once(`${problem.commitId}`, `  ${problemLine(problem)}`);

@@ -37,7 +37,10 @@ await runProgram('start', async (args, signal) => {
 
 async function start(options: Options, signal: AbortSignal): Promise<void> {
   await using opened = new AsyncDisposableStack();
-  const kubeconfig = options.kubeconfig ?? (await localCluster(opened, signal));
+  const { kubeconfig, kubectl } =
+    options.kubeconfig === undefined
+      ? await localCluster(opened, signal)
+      : { kubeconfig: options.kubeconfig, kubectl: 'kubectl' };
   const stack = opened.use(
     await Stack.open({
       directory: options.state,
@@ -50,14 +53,19 @@ async function start(options: Options, signal: AbortSignal): Promise<void> {
   );
   await seed(stack.cloneUrl, options.repository);
   await stack.agentk.start();
-  print(instructions(stack, kubeconfig, options));
+  print(instructions(stack, `${kubectl} --kubeconfig ${kubeconfig}`, options));
   await follow(stack, signal);
 }
 
-async function localCluster(opened: AsyncDisposableStack, signal: AbortSignal): Promise<string> {
+interface ClusterAccess {
+  readonly kubeconfig: string;
+  readonly kubectl: string;
+}
+
+async function localCluster(opened: AsyncDisposableStack, signal: AbortSignal): Promise<ClusterAccess> {
   print('Starting a local cluster (built first if this machine has none yet, which takes some minutes) …\n');
   const controlPlane = opened.use(await startControlPlane({}, signal));
-  return controlPlane.kubeconfigPath;
+  return { kubeconfig: controlPlane.kubeconfigPath, kubectl: controlPlane.kubectlPath };
 }
 
 /** The usual ports, so that the address of a clone stays good; free ones where something else has them. */
@@ -92,7 +100,7 @@ async function seed(url: string, repository: string | undefined): Promise<void> 
   }
 }
 
-function instructions(stack: Stack, kubeconfig: string, { context, state }: Options): string {
+function instructions(stack: Stack, kubectl: string, { context, state }: Options): string {
   const cluster = context === undefined ? '' : ` --context ${context}`;
   return `
 kas, agentk and a git server are running. State and logs: ${state}
@@ -104,9 +112,10 @@ kas, agentk and a git server are running. State and logs: ${state}
     git commit --all --message "Release" && git push
 
   Look at the cluster:
-    kubectl --kubeconfig ${kubeconfig}${cluster} get deployments --namespace shop
+    alias k="${kubectl}${cluster}"
+    k get deployments --namespace shop
   Change something by hand, and see it put back:
-    kubectl --kubeconfig ${kubeconfig}${cluster} scale --namespace shop deployment/frontend --replicas 5
+    k scale --namespace shop deployment/frontend --replicas 5
 
   Project ${PROJECT}, agent ${AGENT}: its configuration is .gitlab/agents/${AGENT}/config.yaml in the repository.
   Ctrl-C stops everything.
