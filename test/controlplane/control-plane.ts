@@ -18,7 +18,7 @@ import {
   kwok,
   type Layout,
 } from './components.ts';
-import { createOwnedDirectory, recordGroup, removeLeftovers } from './leftovers.ts';
+import { createOwnedDirectory, recordProcess, removeLeftovers } from './leftovers.ts';
 
 export interface ControlPlaneOptions {
   /** How many nodes kwok plays; 2 when absent. */
@@ -91,8 +91,8 @@ export class ControlPlane implements AsyncDisposable {
     await this.#waitFor('kube-apiserver', 'its certificate', async () => await this.#readCa(), signal);
     await this.#writeKubeconfig();
     await this.#waitFor('kube-apiserver', 'the API to be ready', async () => await this.#isReady(signal), signal);
-    const rest = [kubeControllerManager, kubeScheduler, kwok].map((component) => component(this.#binaries, layout));
-    await Promise.all([...rest.map(async (component) => await this.#spawn(component)), this.#createNodes(nodes, signal)]);
+    for (const component of [kubeControllerManager, kubeScheduler, kwok]) await this.#spawn(component(this.#binaries, layout));
+    await this.#createNodes(nodes, signal);
     await Promise.all([
       this.#waitFor(
         'kube-controller-manager',
@@ -126,7 +126,7 @@ export class ControlPlane implements AsyncDisposable {
     try {
       const process = await spawnReaped(command, args, { output: log, cwd: this.directory, unref: true });
       this.#processes.set(name, process);
-      await recordGroup(this.directory, name, process.groupId);
+      await recordProcess(this.directory, name, process.pid, process.groupId);
     } finally {
       closeSync(log);
     }

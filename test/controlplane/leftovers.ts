@@ -12,9 +12,9 @@ export async function createOwnedDirectory(): Promise<string> {
   return directory;
 }
 
-/** Notes a process group that must not outlive the folder's owner. */
-export async function recordGroup(directory: string, name: string, groupId: number): Promise<void> {
-  await writeFile(join(pidFiles(directory), name), JSON.stringify({ groupId, startedAt: await startTime(groupId) }));
+/** Notes a process, and the group it is in, that must not outlive the folder's owner. */
+export async function recordProcess(directory: string, name: string, pid: number, groupId: number): Promise<void> {
+  await writeFile(join(pidFiles(directory), name), JSON.stringify({ pid, groupId, startedAt: await startTime(pid) }));
 }
 
 /**
@@ -34,14 +34,15 @@ export async function removeLeftovers(): Promise<void> {
 
 async function killRecorded(directory: string): Promise<void> {
   for (const name of await readdir(pidFiles(directory)).catch(() => [])) {
-    const { groupId, startedAt } = JSON.parse(await readFile(join(pidFiles(directory), name), 'utf8')) as Recorded;
+    const { pid, groupId, startedAt } = JSON.parse(await readFile(join(pidFiles(directory), name), 'utf8')) as Recorded;
     // The same id may belong to somebody else by now.
-    if (startedAt === undefined || startedAt !== (await startTime(groupId))) continue;
+    if (startedAt === undefined || startedAt !== (await startTime(pid))) continue;
     process.kill(-groupId, 'SIGKILL');
   }
 }
 
 interface Recorded {
+  readonly pid: number;
   readonly groupId: number;
   readonly startedAt?: string;
 }
