@@ -4,10 +4,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { startControlPlane } from '../controlplane/control-plane.ts';
 import { ApiReader } from '../harness/api-reader.ts';
-import { freePort } from '../harness/free-port.ts';
 import { WorkingCopy } from '../harness/git.ts';
 import { Stack } from '../harness/stack.ts';
-import type { StackAddresses } from '../harness/stack-files.ts';
+import { freeAddresses } from '../harness/stack-files.ts';
 import { createTempDir } from '../harness/temp-dir.ts';
 import type { Scene } from './scene.ts';
 import { type Story, seconds } from './story.ts';
@@ -64,15 +63,4 @@ export async function openStage(story: Story, signal: AbortSignal): Promise<Stag
   const scene: Scene = { story, stack, repository, cluster, kubectl, signal };
   const kept = opened.move();
   return { scene, [Symbol.asyncDispose]: async () => await kept.disposeAsync() };
-}
-
-export async function freeAddresses(): Promise<StackAddresses> {
-  const address = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
-  return {
-    gitGrpc: await address(),
-    gitHttp: await address(),
-    kasAgents: await address(),
-    kasApi: await address(),
-    kasObservability: await address(),
-  };
 }

@@ -8,9 +8,8 @@ import { startControlPlane } from '../controlplane/control-plane.ts';
 import { isFreePort } from '../harness/free-port.ts';
 import { isolatedGit, WorkingCopy } from '../harness/git.ts';
 import { Stack } from '../harness/stack.ts';
-import { AGENT, PROJECT, type StackAddresses } from '../harness/stack-files.ts';
+import { AGENT, freeAddresses, PROJECT, type StackAddresses } from '../harness/stack-files.ts';
 import { Feed } from './feed.ts';
-import { freeAddresses } from './stage.ts';
 
 const USAGE = `npm start -- [options]
   --kubeconfig FILE   a cluster of yours instead of the local one

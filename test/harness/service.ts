@@ -1,5 +1,5 @@
 import { createWriteStream, type WriteStream } from 'node:fs';
-import { type Program, startProgram } from './process.ts';
+import { type Exit, type Program, startProgram } from './process.ts';
 
 export interface ServiceOptions {
   readonly main: string;
@@ -30,9 +30,18 @@ export class Service implements AsyncDisposable {
     await this.#program.waitForLine(ready, START_TIMEOUT_MS);
   }
 
-  /** The first line of its present life that matches. */
-  async waitForLine(pattern: RegExp, timeoutMs: number): Promise<string> {
-    return await this.#running().waitForLine(pattern, timeoutMs);
+  /** What it wrote in its present life, or its last. */
+  get lines(): readonly string[] {
+    return this.#running().lines;
+  }
+
+  get hasExited(): boolean {
+    return this.#running().hasExited;
+  }
+
+  /** The first line of its present life that matches, from line number `from` on. */
+  async waitForLine(pattern: RegExp, timeoutMs: number, from = 0): Promise<string> {
+    return await this.#running().waitForLine(pattern, timeoutMs, from);
   }
 
   /** As `kill -9` would; resolves when it is gone. */
@@ -40,8 +49,9 @@ export class Service implements AsyncDisposable {
     await this.#running().kill('SIGKILL');
   }
 
-  async stop(): Promise<void> {
-    await this.#program?.stop();
+  /** By SIGTERM, forced after `graceMs` (10 s); how it ended, undefined when it was never started. */
+  async stop(graceMs?: number): Promise<Exit | undefined> {
+    return await this.#program?.stop(graceMs);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

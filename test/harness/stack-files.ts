@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { access, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { freePort } from './free-port.ts';
 
 /** Addresses, `host:port`, of the programs of one stack. */
 export interface StackAddresses {
@@ -18,6 +19,15 @@ export interface StackSettings {
   readonly pollPeriodMs: number;
   /** Whether the git server tells kas of pushes. */
   readonly notifications: boolean;
+  /** Id 1, name `AGENT`, when absent. */
+  readonly agent?: StackAgent;
+  /** Full paths; the first has the agent's configuration, and the agent may read the others. `PROJECT` when absent. */
+  readonly projects?: readonly [string, ...string[]];
+}
+
+export interface StackAgent {
+  readonly id: number;
+  readonly name: string;
 }
 
 /** Where the files of a stack are, all below one folder. */
@@ -28,12 +38,13 @@ export interface StackFiles {
   readonly registry: string;
   readonly apiSecret: string;
   readonly agentToken: string;
-  readonly pushToken: string;
+  /** Of a project. */
+  pushToken(project: string): string;
 }
 
 export const AGENT = 'demo';
 export const PROJECT = 'demo/shop';
-const REPOSITORY = `${PROJECT}.git`;
+const DEFAULT_AGENT: StackAgent = { id: 1, name: AGENT };
 const CHECKOUT = join(import.meta.dirname, '../..');
 
 export function stackFiles(directory: string): StackFiles {
@@ -45,31 +56,46 @@ export function stackFiles(directory: string): StackFiles {
     registry: at('registry.yaml'),
     apiSecret: at('api-secret'),
     agentToken: at('agent-token'),
-    pushToken: at('push-token'),
+    pushToken: (project) => at(`push-token-${project.replaceAll('/', '-')}`),
   };
 }
 
-/** Writes what every program of the stack needs; secrets, tokens and the repository only if they are not there yet. */
+export async function freeAddresses(): Promise<StackAddresses> {
+  const address = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
+  return {
+    gitGrpc: await address(),
+    gitHttp: await address(),
+    kasAgents: await address(),
+    kasApi: await address(),
+    kasObservability: await address(),
+  };
+}
+
+/** Writes what every program of the stack needs; secrets, tokens and repositories only if they are not there yet. */
 export async function prepareStack(files: StackFiles, settings: StackSettings): Promise<void> {
   await mkdir(files.directory, { recursive: true, mode: 0o700 });
   await writeConfigs(files, settings);
   await once(files.apiSecret, async () => randomBytes(32).toString('base64'));
   await once(join(files.directory, 'gitaly-secret'), async () => randomBytes(32).toString('hex'));
-  const gitserver = ['kas/gitserver/main.ts'];
-  if (!(await exists(join(files.directory, 'repositories', REPOSITORY))))
-    await run([...gitserver, 'create', '--config', files.gitserverConfig, REPOSITORY]);
-  await once(
-    files.pushToken,
-    async () => await run([...gitserver, 'token', 'create', '--config', files.gitserverConfig, '--project', REPOSITORY]),
-  );
+  for (const project of settings.projects ?? [PROJECT]) await prepareRepository(files, project);
+  const { name } = settings.agent ?? DEFAULT_AGENT;
   await once(
     files.agentToken,
-    async () => await run(['kas/main.ts', 'token', 'create', '--registry', files.registry, '--agent', AGENT]),
+    async () => await run(['kas/main.ts', 'token', 'create', '--registry', files.registry, '--agent', name]),
   );
 }
 
+async function prepareRepository(files: StackFiles, project: string): Promise<void> {
+  const repository = `${project}.git`;
+  const gitserver = async (...args: readonly string[]): Promise<string> =>
+    await run(['kas/gitserver/main.ts', ...args, '--config', files.gitserverConfig]);
+  if (!(await exists(join(files.directory, 'repositories', repository)))) await gitserver('create', repository);
+  await once(files.pushToken(project), async () => await gitserver('token', 'create', '--project', repository));
+}
+
 /** The configuration files alone, for programs that are started again with other settings. */
-export async function writeConfigs(files: StackFiles, { addresses, pollPeriodMs, notifications }: StackSettings): Promise<void> {
+export async function writeConfigs(files: StackFiles, settings: StackSettings): Promise<void> {
+  const { addresses, pollPeriodMs, notifications } = settings;
   const notify = `notify:\n  address: grpc://${addresses.kasApi}\n  secret_file: api-secret\n`;
   await writeFile(
     files.gitserverConfig,
@@ -102,21 +128,21 @@ registry:
   file: registry.yaml
 `,
   );
-  await writeFile(
-    files.registry,
-    `gitaly_servers:
+  await writeFile(files.registry, registryYaml(settings));
+}
+
+function registryYaml({ addresses, agent = DEFAULT_AGENT, projects = [PROJECT] }: StackSettings): string {
+  const project = (path: string): string => `  - path: ${path}\n    relative_path: ${path}.git\n    agents: [${agent.name}]\n`;
+  return `gitaly_servers:
   default:
     address: tcp://${addresses.gitGrpc}
     token_file: gitaly-secret
 agents:
-  - id: 1
-    name: ${AGENT}
-    project: ${PROJECT}
+  - id: ${agent.id}
+    name: ${agent.name}
+    project: ${projects[0]}
 projects:
-  - path: ${PROJECT}
-    relative_path: ${REPOSITORY}
-`,
-  );
+${projects.map(project).join('')}`;
 }
 
 async function once(file: string, make: () => Promise<string>): Promise<void> {

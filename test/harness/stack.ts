@@ -9,6 +9,10 @@ export interface StackOptions extends StackSettings {
   readonly directory: string;
   readonly kubeconfig: string;
   readonly context?: string;
+  /** Where agentk keeps its inventories, when not where it does by itself. */
+  readonly agentNamespace?: string;
+  /** Where agentk finds kas, `host:port`, when something is between them. */
+  readonly kasSeenByAgent?: string;
 }
 
 /**
@@ -48,10 +52,15 @@ export class Stack implements AsyncDisposable {
     }
   }
 
-  /** For `git clone`, with the token that also allows `git push`. */
+  /** `cloneUrlOf` the first project. */
   get cloneUrl(): string {
-    const token = readFileSync(this.files.pushToken, 'utf8');
-    return `http://git:${token}@${this.#settings.addresses.gitHttp}/${PROJECT}.git`;
+    return this.cloneUrlOf(this.#settings.projects?.[0] ?? PROJECT);
+  }
+
+  /** For `git clone`, with the token that also allows `git push`. */
+  cloneUrlOf(project: string): string {
+    const token = readFileSync(this.files.pushToken(project), 'utf8');
+    return `http://git:${token}@${this.#settings.addresses.gitHttp}/${project}.git`;
   }
 
   /** Starts git server and kas again, with other settings. */
@@ -69,7 +78,11 @@ export class Stack implements AsyncDisposable {
   }
 }
 
-function agentkArgs(files: StackFiles, { addresses, kubeconfig, context }: StackOptions): string[] {
-  const args = ['--kas-address', `grpc://${addresses.kasAgents}`, '--token-file', files.agentToken, '--kubeconfig', kubeconfig];
-  return context === undefined ? args : [...args, '--context', context];
+function agentkArgs(files: StackFiles, options: StackOptions): string[] {
+  const { addresses, kubeconfig, context, agentNamespace, kasSeenByAgent } = options;
+  const address = `grpc://${kasSeenByAgent ?? addresses.kasAgents}`;
+  const args = ['--kas-address', address, '--token-file', files.agentToken, '--kubeconfig', kubeconfig];
+  if (context !== undefined) args.push('--context', context);
+  if (agentNamespace !== undefined) args.push('--namespace', agentNamespace);
+  return args;
 }
