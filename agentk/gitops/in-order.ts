@@ -1,4 +1,3 @@
-import PQueue from 'p-queue';
 import type { Predecessors } from './order.ts';
 
 export interface OrderedWork {
@@ -20,12 +19,13 @@ export async function inOrder(
   { work, afterwards, heldBack, concurrency }: OrderedWork,
   signal: AbortSignal,
 ): Promise<void> {
-  const queue = new PQueue({ concurrency });
   const { successors, waitingFor } = edges(order);
   const blockers = new Map<string, string>();
   const ready = [...order.keys()].filter((key) => waitingFor.get(key) === 0).reverse();
+  const tasks: { readonly key: string; readonly task: () => Promise<boolean> }[] = [];
   const idle = Promise.withResolvers<void>();
-  let running = 0;
+  let working = 0;
+  let unfinished = 0;
   let failure: { readonly error: unknown } | undefined;
 
   const finish = (key: string, succeeded: boolean): void => {
@@ -36,27 +36,36 @@ export async function inOrder(
       if (left === 0) ready.push(successor);
     }
   };
-  const start = (key: string): void => {
-    const blocker = blockers.get(key);
-    if (blocker !== undefined) heldBack(key, blocker);
-    const task = blocker === undefined && work(key);
-    if (typeof task === 'boolean') return finish(key, task);
-    running += 1;
-    void queue
-      .add(async () => !stopped() && (await task()))
-      .then(async (succeeded) => finish(key, succeeded && !stopped() && (await afterwards(key))))
-      .catch((error: unknown) => {
-        failure ??= { error };
-      })
-      .finally(() => {
-        running -= 1;
-        advance();
-      });
-  };
   const stopped = (): boolean => signal.aborted || failure !== undefined;
+  const run = async (key: string, task: () => Promise<boolean>): Promise<void> => {
+    try {
+      const succeeded = await task().finally(() => {
+        working -= 1;
+      });
+      advance();
+      finish(key, succeeded && !stopped() && (await afterwards(key)));
+    } catch (error) {
+      failure ??= { error };
+    }
+    unfinished -= 1;
+    advance();
+  };
   const advance = (): void => {
-    for (let key = ready.pop(); key !== undefined && !stopped(); key = ready.pop()) start(key);
-    if (running === 0) idle.resolve();
+    for (let key = ready.pop(); key !== undefined && !stopped(); key = ready.pop()) {
+      const blocker = blockers.get(key);
+      if (blocker !== undefined) heldBack(key, blocker);
+      const task = blocker === undefined && work(key);
+      if (typeof task === 'boolean') finish(key, task);
+      else tasks.push({ key, task });
+    }
+    while (working < concurrency && !stopped()) {
+      const next = tasks.shift();
+      if (next === undefined) break;
+      working += 1;
+      unfinished += 1;
+      void run(next.key, next.task);
+    }
+    if (unfinished === 0) idle.resolve();
   };
 
   advance();

@@ -7,8 +7,8 @@ import type { LiveObject } from '../kube/cluster.ts';
 import { KubeError } from '../kube/kube-error.ts';
 import { classifyRefusal } from './apply-errors.ts';
 import { type ChangeSet, retryOf } from './change-set.ts';
-import { Corrector } from './correct.ts';
 import { bundleKeys } from './desired.ts';
+import { DriftWatch } from './drift-watch.ts';
 import type { Inventory } from './inventory.ts';
 import type { LiveEntry } from './live-entry.ts';
 import type { Prerequisites } from './prerequisites.ts';
@@ -48,7 +48,7 @@ export class UnitSync {
   readonly #stop = new AbortController();
   readonly #status: UnitStatus;
   readonly #log: SyncLog;
-  readonly #corrector: Corrector;
+  readonly #driftWatch: DriftWatch;
   readonly #soon = new Backoff(SOON);
   readonly #slowly = new Backoff(SLOWLY);
   #unit: Unit;
@@ -65,7 +65,7 @@ export class UnitSync {
     this.applySetId = deps.inventory.applySetId;
     this.#log = new SyncLog(deps.log, deps.now);
     this.#status = new UnitStatus({ objects: this.#objects, report: (state) => deps.reporter.sync(state), now: deps.now });
-    this.#corrector = new Corrector(
+    this.#driftWatch = new DriftWatch(
       {
         parts: deps.parts,
         applySetId: this.applySetId,
@@ -131,13 +131,13 @@ export class UnitSync {
     // Fields are owned by their names in the manifest's version.
     const version = live.apiVersion.slice(live.apiVersion.indexOf('/') + 1);
     if (tracked === undefined || version !== tracked.desired.manifest.version) return;
-    this.#corrector.seen(tracked, live);
+    this.#driftWatch.seen(tracked, live);
   }
 
   lost(entry: LiveEntry): void {
     const tracked = this.#objects.get(entry.key);
     if (tracked?.outcome.reason === 'Terminating') this.resync();
-    else if (tracked !== undefined) this.#corrector.lost(tracked);
+    else if (tracked !== undefined) this.#driftWatch.lost(tracked);
   }
 
   /** Until `signal` fires and nothing of the unit is on its way any more. */
@@ -153,7 +153,7 @@ export class UnitSync {
       if (this.#stop.signal.aborted) break;
       await this.#attempt();
     }
-    await this.#corrector.idle();
+    await this.#driftWatch.idle();
     this.#status.close();
   }
 
