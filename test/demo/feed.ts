@@ -46,5 +46,6 @@ function details(unit: UnitStatus): string {
       from === undefined || to === undefined || to < from ? '' : `, applied ${seconds(to - from)} after kas saw the commit`;
     return `, ${unit.objects.length} objects${took}`;
   }
+  if (unit.problems.length > 0) return ':';
   return unit.message === '' ? ` (${unit.reason})` : ` (${unit.reason}: ${unit.message})`;
 }

@@ -99,22 +99,25 @@ async function seed(url: string, repository: string | undefined): Promise<void> 
   }
 }
 
-function instructions(stack: Stack, kubectl: string, { context, state }: Options): string {
+function instructions(stack: Stack, kubectl: string, { context, state, repository }: Options): string {
+  const example = repository === undefined;
   const cluster = context === undefined ? '' : ` --context ${context}`;
+  const file = example ? 'the image in shop/frontend.yaml' : 'a manifest';
+  const workload = example ? '--namespace shop deployment/frontend' : 'deployment/NAME';
   return `
 kas, agentk and a git server are running. State and logs: ${state}
 
   Clone the repository (the address holds a token that allows pushing):
     git clone ${stack.cloneUrl}
 
-  Change something, for example the image in shop/frontend.yaml, and push:
+  Change something, for example ${file}, and push:
     git commit --all --message "Release" && git push
 
   Look at the cluster:
     alias k="${kubectl}${cluster}"
-    k get deployments --namespace shop
+    k get deployments --all-namespaces
   Change something by hand, and see it put back:
-    k scale --namespace shop deployment/frontend --replicas 5
+    k scale ${workload} --replicas 5
 
   Project ${PROJECT}, agent ${AGENT}: its configuration is .gitlab/agents/${AGENT}/config.yaml in the repository.
   Ctrl-C stops everything.
@@ -125,10 +128,15 @@ kas, agentk and a git server are running. State and logs: ${state}
 async function follow(stack: Stack, signal: AbortSignal): Promise<void> {
   const feed = new Feed();
   for await (const { message } of stack.api.watch(signal)) {
-    if (message?.$case === 'removed') print(`${time()} ${message.value.unit}: left the configuration; its objects stay\n`);
+    if (message?.$case === 'removed') print(`${time()} ${removal(message.value.unit)}\n`);
     if (message?.$case !== 'unit') continue;
     for (const line of feed.lines(message.value)) print(`${time()} ${line}\n`);
   }
+}
+
+/** Problems of the configuration are listed as the unit without a name. */
+function removal(unit: string): string {
+  return unit === '' ? 'configuration: in order' : `${unit}: left the configuration; its objects stay`;
 }
 
 function time(): string {
