@@ -14,6 +14,8 @@ export interface CorrectorDeps {
   readonly report: (tracked: TrackedObject, drift: DriftReport) => void;
   /** An object could not be put right here: the next sync has to. */
   readonly resync: () => void;
+  /** Something went wrong that is not the API server's answer. */
+  readonly problem: (tracked: TrackedObject, error: Error) => void;
   /** Health of an object may have changed. */
   readonly changed: (tracked: TrackedObject) => void;
   readonly now: () => number;

@@ -66,8 +66,8 @@ export class DriftWatch {
     const detectedAt = this.#date();
     if (policy === 'correct') {
       const delayMs = this.#fights.delay(tracked.key, ['(lost)']);
-      this.#start(async () => await this.#corrector.bringBack(tracked, state.uid, detectedAt, delayMs));
-    } else this.#start(async () => await this.#reportLoss(tracked, detectedAt));
+      this.#start(tracked, async () => await this.#corrector.bringBack(tracked, state.uid, detectedAt, delayMs));
+    } else this.#start(tracked, async () => await this.#reportLoss(tracked, detectedAt));
   }
 
   /** After a restart: an object that carries the digest of Git's manifest and all its values is ours as it stands. */
@@ -99,7 +99,7 @@ export class DriftWatch {
         return;
       }
       case 'reown':
-        if (policy === 'correct') this.#start(async () => await this.#corrector.reown(tracked, live));
+        if (policy === 'correct') this.#start(tracked, async () => await this.#corrector.reown(tracked, live));
         return;
       case 'drifted':
         tracked.dirty = true;
@@ -115,7 +115,7 @@ export class DriftWatch {
     if (this.#corrector.renew(tracked, live, finding)) return;
     const paths = finding.fields.map(({ path }) => path);
     const delayMs = this.#fights.delay(tracked.key, paths);
-    this.#start(async () => await this.#corrector.restore(tracked, delayMs));
+    this.#start(tracked, async () => await this.#corrector.restore(tracked, delayMs));
   }
 
   async #reportLoss(tracked: TrackedObject, detectedAt: Date): Promise<void> {
@@ -140,11 +140,13 @@ export class DriftWatch {
     return new Date(this.#deps.now());
   }
 
-  #start(task: () => Promise<void>): void {
+  #start(tracked: TrackedObject, task: () => Promise<void>): void {
     const work = task()
       .catch((error: unknown) => {
-        // A lost connection, most often; the next sync looks at everything again.
-        if (!isAbort(toError(error), this.#signal)) this.#deps.resync();
+        if (isAbort(error, this.#signal)) return;
+        // The next sync looks at everything again.
+        this.#deps.problem(tracked, toError(error));
+        this.#deps.resync();
       })
       .finally(() => this.#work.delete(work));
     this.#work.add(work);

@@ -54,6 +54,8 @@ class UnitEngine implements Engine, Part {
   readonly #early = new Map<string, UnitBundle>();
   readonly #prerequisites: Prerequisites;
   readonly #events: EventFeed;
+  /** Rejects when a unit's loop ends by a bug; the engine ends with it. */
+  readonly #broken = Promise.withResolvers<never>();
   #signal: AbortSignal | undefined;
 
   constructor(deps: EngineDeps) {
@@ -101,7 +103,7 @@ class UnitEngine implements Engine, Part {
     for (const running of this.#units.values()) this.#start(running, signal);
     const events = this.#events.run(signal);
     ready();
-    await aborted(signal);
+    await Promise.race([aborted(signal), this.#broken.promise]);
     const done = new AbortController();
     void sleep(GRACE_MS, done.signal).then(
       () => this.#hardStop.abort(new DOMException('The engine stops', 'AbortError')),
@@ -150,6 +152,7 @@ class UnitEngine implements Engine, Part {
     const { sync, stop } = running;
     const before = this.#leaving.get(sync.unit.name) ?? Promise.resolve();
     running.ended = before.then(async () => await sync.run(AbortSignal.any([stop.signal, signal])));
+    running.ended.catch((error: unknown) => this.#broken.reject(error));
   }
 
   #managed(id: ObjectId): ManagedObject | undefined {

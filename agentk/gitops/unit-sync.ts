@@ -3,6 +3,7 @@ import { Backoff } from '../../lib/backoff.ts';
 import { isAbort, toError, UnavailableError } from '../../lib/errors.ts';
 import { Latest } from '../../lib/latest.ts';
 import type { Logger } from '../../lib/log.ts';
+import { formatObjectId } from '../../lib/object-id.ts';
 import type { LiveObject } from '../kube/cluster.ts';
 import { KubeError } from '../kube/kube-error.ts';
 import { classifyRefusal } from './apply-errors.ts';
@@ -78,6 +79,10 @@ export class UnitSync {
           this.#log.drift(drift);
         },
         resync: () => this.#tryAgain('soon'),
+        problem: (tracked, error) => {
+          const object = formatObjectId(tracked.desired.id);
+          deps.log.warn('Correction was interrupted', { unit: deps.unit.name, object, err: error });
+        },
         changed: (tracked) => this.#status.changed(tracked),
         now: deps.now,
       },
