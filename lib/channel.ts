@@ -23,12 +23,7 @@ export class Channel<T> implements AsyncIterable<T> {
   async send(item: T, signal: AbortSignal): Promise<boolean> {
     while (this.#queue.length >= this.#capacity && !this.#closed) {
       signal.throwIfAborted();
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const onAbort = (): void => resolve();
-      this.#waitingSenders.push(onAbort);
-      signal.addEventListener('abort', onAbort, { once: true });
-      await promise;
-      signal.removeEventListener('abort', onAbort);
+      await this.#placeOrAbort(signal);
     }
     signal.throwIfAborted();
     if (this.#closed) return false;
@@ -75,6 +70,21 @@ export class Channel<T> implements AsyncIterable<T> {
       this.#queue.length = 0;
       this.close();
     }
+  }
+
+  /** Resolves when a place may be free or the signal fires; the caller looks which. */
+  async #placeOrAbort(signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const onAbort = (): void => resolve();
+    this.#waitingSenders.push(resolve);
+    signal.addEventListener('abort', onAbort, { once: true });
+    await promise;
+    signal.removeEventListener('abort', onAbort);
+    if (!signal.aborted) return;
+    // A place is offered to one sender: who cannot use it any more leaves the line, or passes the offer on.
+    const index = this.#waitingSenders.indexOf(resolve);
+    if (index >= 0) this.#waitingSenders.splice(index, 1);
+    else this.#waitingSenders.shift()?.();
   }
 
   #push(item: T): void {

@@ -51,12 +51,12 @@ export class UnavailableError extends Error {
 
 /** Turns whatever was thrown into an Error, keeping Errors as they are. */
 export function toError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown), { cause: thrown });
+  return Error.isError(thrown) ? thrown : new Error(String(thrown), { cause: thrown });
 }
 
 /** Whether a failure is nothing but the consequence of `signal` having fired. Such failures are not logged. */
 export function isAbort(thrown: unknown, signal: AbortSignal): boolean {
   if (!signal.aborted) return false;
   if (thrown === signal.reason) return true;
-  return thrown instanceof Error && (thrown.name === 'AbortError' || thrown.cause === signal.reason);
+  return Error.isError(thrown) && (thrown.name === 'AbortError' || thrown.cause === signal.reason);
 }

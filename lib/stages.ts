@@ -32,20 +32,18 @@ export async function runStages(
 ): Promise<void> {
   const running: Running[] = [];
   let failure: { readonly error: Error } | undefined;
+  let stopping = false;
   const { promise: stopRequested, resolve: requestStop } = Promise.withResolvers<void>();
   const stop = (reason: string, error?: Error): void => {
     if (error !== undefined) failure ??= { error };
+    if (stopping) return;
+    stopping = true;
     options.onStopping?.(reason);
     requestStop();
   };
   const onSignal = (): void => stop('signal');
   signal.addEventListener('abort', onSignal, { once: true });
   if (signal.aborted) onSignal();
-
-  let stopping = false;
-  void stopRequested.then(() => {
-    stopping = true;
-  });
 
   for (const stage of stages) {
     if (stopping) break;
