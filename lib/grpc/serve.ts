@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type {
   handleBidiStreamingCall,
   handleServerStreamingCall,
@@ -72,7 +73,8 @@ export class Handlers {
   ): Promise<void> {
     try {
       for await (const response of responses) {
-        if (context.signal.aborted) break;
+        // Ending it here would pass off as complete what is not.
+        context.signal.throwIfAborted();
         if (!call.write(response)) await drained(call, context.signal);
       }
       call.end();
@@ -121,7 +123,12 @@ async function* readable<Request>(call: AsyncIterable<Request>, signal: AbortSig
       interrupt = reject;
       iterator.next().then(resolve, reject);
       const next = await promise;
-      if (next.done === true) return;
+      if (next.done === true) {
+        // A cancelled call looks like one whose caller has half-closed, until its stream is closed a moment later.
+        await setImmediate();
+        signal.throwIfAborted();
+        return;
+      }
       yield next.value;
     }
   } finally {
