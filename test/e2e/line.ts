@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Phase } from '../../proto/gen/kas/agent/v1/objects.ts';
-import type { UnitStatus } from '../../proto/gen/kas/api/v1/sync_status.ts';
+import { UnitStatus } from '../../proto/gen/kas/api/v1/sync_status.ts';
 import { ApiReader } from '../harness/api-reader.ts';
 import { WorkingCopy } from '../harness/git.ts';
 import { Stack } from '../harness/stack.ts';
@@ -108,7 +108,9 @@ export class Line implements AsyncDisposable {
       return seen !== undefined && wish(seen) ? seen : undefined;
     };
     return await waitUntil(find, { timeoutMs, intervalMs: 20, what: `unit "${name}": ${what}` }).catch((error: Error) => {
-      throw new Error(`${error.message}\n${JSON.stringify(seen, undefined, 1)}`, { cause: error });
+      throw new Error(`${error.message}\n${seen === undefined ? '' : JSON.stringify(UnitStatus.toJSON(seen), undefined, 1)}`, {
+        cause: error,
+      });
     });
   }
 
