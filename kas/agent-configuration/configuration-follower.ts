@@ -3,10 +3,13 @@ import { Backoff } from '../../lib/backoff.ts';
 import { type UnavailableError, UserError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { AgentConfiguration, ConfigurationSnapshot } from '../agent-session/agent-configuration.ts';
+import { forNewest } from '../change-detection/for-newest.ts';
 import { type RefState, repositoryProblem } from '../change-detection/ref-state.ts';
 import type { RefWatcher } from '../change-detection/ref-watcher.ts';
 import type { GitalyClientPool } from '../gitaly/gitaly-client-pool.ts';
+import type { Blob } from '../gitaly/gitaly-repository.ts';
 import type { AgentInfo, ProjectInfo } from '../registry/registry.ts';
+import { requireCommit } from '../units/list-files.ts';
 import type { SourceProblem } from '../units/unit-source.ts';
 import { parseConfiguration } from './parse-configuration.ts';
 
@@ -46,11 +49,14 @@ export class ConfigurationFollower {
   async follow(project: ProjectInfo, signal: AbortSignal): Promise<void> {
     const { refs, pollPeriodMs } = this.#deps;
     this.#read = undefined;
-    // The file is small: reading it to the end before looking at the next state costs nothing.
-    for await (const state of refs.watchRef(project.location, undefined, pollPeriodMs, signal)) {
-      if (state.kind === 'problem') this.#publish([state.problem], project);
-      else await this.#readAt(project, state, signal);
-    }
+    await forNewest(
+      (scope) => refs.watchRef(project.location, undefined, pollPeriodMs, scope),
+      async (state, scope) => {
+        if (state.kind === 'problem') this.#publish([state.problem], project);
+        else await this.#readAt(project, state, scope);
+      },
+      signal,
+    );
   }
 
   /** The registry does not say where the configuration is. */
@@ -67,7 +73,9 @@ export class ConfigurationFollower {
     }
     while (!signal.aborted) {
       try {
-        const problems = await this.#problemsAt(project, state, signal);
+        const file = await this.#fileAt(project, state.commitId, signal);
+        signal.throwIfAborted();
+        const problems = this.#problemsOf(file, project, state);
         this.#commitId = state.commitId;
         this.#read = problems;
         this.#publish(problems, project);
@@ -77,21 +85,26 @@ export class ConfigurationFollower {
         const problem = repositoryProblem(error);
         if (problem === undefined) throw error;
         this.#publish([problem], project);
-        if (error instanceof UserError) return;
         await sleep(backoff.next(), signal).catch(() => undefined);
       }
     }
   }
 
+  /** Undefined only when it is certain that the commit has no such file. */
+  async #fileAt(project: ProjectInfo, commitId: string, signal: AbortSignal): Promise<Blob | undefined> {
+    const { gitaly, agent, maxFileBytes } = this.#deps;
+    const repository = gitaly.repository(project.location);
+    const read = (): Promise<Blob | undefined> => repository.file(commitId, configurationPath(agent.name), maxFileBytes, signal);
+    const file = await read();
+    if (file !== undefined) return file;
+    await requireCommit(repository, commitId, signal);
+    return await read();
+  }
+
   /** Takes over the configuration at a commit, if it is good. */
-  async #problemsAt(
-    project: ProjectInfo,
-    { ref, commitId }: CommitState,
-    signal: AbortSignal,
-  ): Promise<readonly SourceProblem[]> {
-    const { gitaly, agent, maxFileBytes, log } = this.#deps;
+  #problemsOf(file: Blob | undefined, project: ProjectInfo, { ref, commitId }: CommitState): readonly SourceProblem[] {
+    const { agent, maxFileBytes, log } = this.#deps;
     const path = configurationPath(agent.name);
-    const file = await gitaly.repository(project.location).file(commitId, path, maxFileBytes, signal);
     if (file === undefined) {
       const message = `${path} does not exist on ${branchOf(ref)} of project ${project.path}: commit it there. An empty file will do.`;
       return [{ severity: 'error', reason: 'ConfigurationNotFound', message, file: path }];

@@ -81,6 +81,15 @@ export class RefWatcher {
     }
   }
 
+  /** The token or project path of a repository that is watched may be another now: the next polls go by these. */
+  relocate(location: RepositoryLocation): void {
+    const repository = this.#repositories.get(repositoryKey(location));
+    if (repository === undefined || isSameLocation(repository.location, location)) return;
+    repository.location = location;
+    repository.projects.add(location.glProjectPath);
+    void this.#queue.notify(repository.key);
+  }
+
   /** Looks at a repository now instead of at its next poll. Ignored when nobody watches it. */
   async notifyPush(pushed: PushedRepository): Promise<void> {
     const matching = [...this.#repositories.values()].filter(({ location, projects }) =>
@@ -202,6 +211,10 @@ async function resolve(
 /** One key per repository, whoever asks for it. */
 export function repositoryKey({ gitaly, storageName, relativePath }: RepositoryLocation): string {
   return `${gitaly.address}|${storageName}|${relativePath}`;
+}
+
+function isSameLocation(a: RepositoryLocation, b: RepositoryLocation): boolean {
+  return a.gitaly.token === b.gitaly.token && a.glProjectPath === b.glProjectPath && a.glRepository === b.glRepository;
 }
 
 function shortestPeriod(repository: WatchedRepository): number {

@@ -8,7 +8,7 @@ import type { UnitRequest, UnitSnapshot, UnitSource } from './unit-source.ts';
 
 export interface GitUnitSourceDeps {
   readonly refs: RefWatcher;
-  readonly renderer: UnitRenderer;
+  readonly renderer: Pick<UnitRenderer, 'render'>;
   readonly pollPeriodMs: number;
   /** How long a unit that nobody watches any more is still followed, for agents that are just reconnecting. */
   readonly lingerMs: number;
@@ -42,13 +42,12 @@ export class GitUnitSource implements UnitSource {
     const key = unitKey(request);
     const followed = this.#follow(key, request);
     followed.unit.subscribe(snapshots);
-    // A fault ends the watch with it.
-    followed.done.finally(close).catch(() => undefined);
     try {
       for await (const snapshot of snapshots) {
         if (signal.aborted) return;
         yield snapshot;
       }
+      // A fault ends the watch with it.
       if (!signal.aborted) await followed.done;
     } finally {
       signal.removeEventListener('abort', close);
@@ -70,6 +69,7 @@ export class GitUnitSource implements UnitSource {
       known.lingering?.abort();
       known.lingering = undefined;
       known.unit.adopt(request);
+      this.#deps.refs.relocate(request.project.location);
       return known;
     }
     const { refs, renderer, pollPeriodMs, log } = this.#deps;
@@ -77,6 +77,7 @@ export class GitUnitSource implements UnitSource {
     const scope = new AbortScope(this.#stopping.signal);
     const done = unit.run(scope.signal).finally(() => {
       scope[Symbol.dispose]();
+      unit.end();
       if (this.#followed.get(key)?.unit === unit) this.#followed.delete(key);
     });
     done.catch(() => undefined);

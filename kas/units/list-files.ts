@@ -3,33 +3,45 @@ import type { FileEntry, GitalyRepository } from '../gitaly/gitaly-repository.ts
 import { type GlobRoot, globRoot } from '../manifests/select-files.ts';
 
 const ROOT = '.';
-export const COMMIT_NOT_FOUND = 'CommitNotFound';
 
 /**
  * Lists the files of a commit that the globs can match, each once: no more of the tree than the globs' folders.
  * UserError `CommitNotFound` when there is no such commit.
  */
 export async function listFiles(
-  repository: GitalyRepository,
+  repository: Pick<GitalyRepository, 'files'>,
   commitId: string,
   globs: readonly string[],
   signal: AbortSignal,
 ): Promise<FileEntry[]> {
   const files = new Map<string, FileEntry>();
-  let commitExists = false;
-  for (const { path, recursive } of widestRoots(globs.map(globRoot))) {
+  const list = async ({ path, recursive }: GlobRoot): Promise<boolean> => {
     const found = await repository.files(commitId, path, recursive, signal);
-    if (found === undefined) continue;
-    commitExists ||= path === ROOT || found.length > 0;
-    for (const file of found) files.set(file.path, file);
+    for (const file of found ?? []) files.set(file.path, file);
+    return found !== undefined && (path === ROOT || found.length > 0);
+  };
+  const missing: GlobRoot[] = [];
+  for (const root of widestRoots(globs.map(globRoot))) if (!(await list(root))) missing.push(root);
+  if (missing.length > 0) {
+    // A folder that is not there and a repository that was away for a moment look the same, and to take one for the
+    // other would remove what is in the folder. Only what is missing before and after the commit was seen is missing.
+    await requireCommit(repository, commitId, signal);
+    for (const root of missing) await list(root);
   }
-  // A folder that is not there and a commit that is not there look the same.
-  if (!commitExists && (await repository.files(commitId, ROOT, false, signal)) === undefined)
-    throw new UserError(`Commit ${commitId} does not exist in the repository: push it, or name another ref.`, {
-      kind: 'not_found',
-      reason: COMMIT_NOT_FOUND,
-    });
   return [...files.values()];
+}
+
+/** UserError `CommitNotFound` when the repository has no such commit, or is not there itself. */
+export async function requireCommit(
+  repository: Pick<GitalyRepository, 'files'>,
+  commitId: string,
+  signal: AbortSignal,
+): Promise<void> {
+  if ((await repository.files(commitId, ROOT, false, signal)) !== undefined) return;
+  throw new UserError(`Commit ${commitId} does not exist in the repository: push it, or name another ref.`, {
+    kind: 'not_found',
+    reason: 'CommitNotFound',
+  });
 }
 
 /** Leaves out folders whose files another one lists too. */

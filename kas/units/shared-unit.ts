@@ -1,23 +1,29 @@
-import { AbortScope, sleep } from '../../lib/abort.ts';
+import { sleep } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import type { Bundle } from '../../lib/bundle.ts';
-import { isAbort, UnavailableError, UserError } from '../../lib/errors.ts';
+import { isAbort } from '../../lib/errors.ts';
 import type { Latest } from '../../lib/latest.ts';
 import type { Logger } from '../../lib/log.ts';
+import { forNewest } from '../change-detection/for-newest.ts';
 import { type RefState, repositoryProblem } from '../change-detection/ref-state.ts';
 import type { RefWatcher } from '../change-detection/ref-watcher.ts';
-import { COMMIT_NOT_FOUND } from './list-files.ts';
 import type { Rendering, UnitRenderer } from './unit-renderer.ts';
 import type { SourceProblem, UnitRequest, UnitSnapshot } from './unit-source.ts';
 
 export interface SharedUnitDeps {
   readonly refs: RefWatcher;
-  readonly renderer: UnitRenderer;
+  readonly renderer: Pick<UnitRenderer, 'render'>;
   readonly pollPeriodMs: number;
   readonly log: Logger;
 }
 
 type CommitState = Extract<RefState, { kind: 'commit' }>;
+
+const FAULT: SourceProblem = {
+  severity: 'error',
+  reason: 'InternalError',
+  message: 'kas failed to render this commit and tries again: the fault is its own, and its log tells more.',
+};
 
 const RETRY = { initialMs: 500, maxMs: 30_000, factor: 2, jitter: 0.5, resetAfterMs: 60_000 };
 
@@ -57,35 +63,29 @@ export class SharedUnit {
     this.#subscribers.delete(subscriber);
   }
 
+  /** Nothing more comes: subscribers see the end. */
+  end(): void {
+    for (const subscriber of this.#subscribers) subscriber.close();
+  }
+
   /** Resolves when `signal` fired and all work ended; rejects on a fault of ours. */
   async run(signal: AbortSignal): Promise<void> {
     const { refs, pollPeriodMs } = this.#deps;
-    using scope = new AbortScope(signal);
-    let work: { readonly scope: AbortScope; readonly done: Promise<void> } | undefined;
-    const supersede = async (): Promise<void> => {
-      work?.scope[Symbol.dispose]();
-      await work?.done;
-      work = undefined;
-    };
-    const fault = Promise.withResolvers<never>();
-    fault.promise.catch((error: unknown) => scope.abort(error));
-    try {
-      for await (const state of refs.watchRef(this.#request.project.location, this.#request.ref, pollPeriodMs, scope.signal)) {
-        await supersede();
-        if (state.kind === 'problem') {
-          this.#publishProblem(state);
-          continue;
-        }
-        const own = new AbortScope(scope.signal);
-        work = { scope: own, done: this.#follow(state, own.signal).catch(fault.reject) };
-      }
-    } finally {
-      await supersede();
-    }
-    if (!signal.aborted && scope.signal.aborted) throw scope.signal.reason;
+    const { project, ref } = this.#request;
+    await forNewest(
+      (scope) => refs.watchRef(project.location, ref, pollPeriodMs, scope),
+      async (state, scope) => {
+        if (state.kind === 'problem') this.#publishProblem(state);
+        else await this.#follow(state, scope);
+      },
+      signal,
+    );
   }
 
-  /** Renders a commit, however often it takes. */
+  /**
+   * Renders a commit, however often it takes: whatever kept it from being read may pass without a sign in the refs. A fault
+   * of ours concerns this unit alone, and its agents' other units go on.
+   */
   async #follow(state: CommitState, signal: AbortSignal): Promise<void> {
     if (this.#last?.commitId === state.commitId) {
       this.#publishRendering(state, this.#last.rendering);
@@ -103,10 +103,7 @@ export class SharedUnit {
         return;
       } catch (error) {
         if (isAbort(error, signal)) return;
-        const problem = repositoryProblem(error);
-        if (problem === undefined) throw error;
-        this.#publishFailure(state, problem);
-        if (!mayPass(error)) return;
+        this.#publishFailure(state, error);
         await sleep(backoff.next(), signal).catch(() => undefined);
       }
     }
@@ -119,11 +116,14 @@ export class SharedUnit {
     this.#publish({ ref, commitId, detectedAt, problems, rendered: this.#good });
   }
 
-  #publishFailure({ ref, commitId, detectedAt }: CommitState, problem: SourceProblem): void {
+  #publishFailure({ ref, commitId, detectedAt }: CommitState, error: unknown): void {
+    const problem = repositoryProblem(error) ?? FAULT;
     const before = this.#snapshot;
     if (before?.commitId === commitId && before.problems.some(({ reason }) => reason === problem.reason)) return;
     this.#publish({ ref, commitId, detectedAt, problems: [problem], rendered: this.#good });
-    this.#logProblems({ ref, commit: commitId }, [problem]);
+    const fields = { ref, commit: commitId };
+    if (problem === FAULT) this.#deps.log.error('Rendering failed', { ...fields, err: error });
+    else this.#logProblems(fields, [problem]);
   }
 
   #publishProblem({ ref, problem, detectedAt }: Extract<RefState, { kind: 'problem' }>): void {
@@ -165,12 +165,4 @@ export class SharedUnit {
       ...(object === undefined ? {} : { object }),
     });
   }
-}
-
-/**
- * Most of what people have to put right ends with a new commit or another state of the repository, and shows there. A commit
- * that was named before it was pushed does not.
- */
-function mayPass(error: unknown): boolean {
-  return error instanceof UnavailableError || (error instanceof UserError && error.reason === COMMIT_NOT_FOUND);
 }
