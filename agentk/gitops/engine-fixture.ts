@@ -5,10 +5,10 @@ import type { TestCluster } from '../../test/harness/cluster.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
 import { KubeCluster } from '../kube/kube-cluster.ts';
 import { loadKubeConfig } from '../kube/kube-config.ts';
-import { Applier } from './applier.ts';
-import { Catalog } from './catalog.ts';
+import { Applier } from './apply/applier.ts';
+import { Catalog } from './apply/catalog.ts';
 import { createEngine } from './engine.ts';
-import { LiveState } from './live-state.ts';
+import { LiveState } from './live/live-state.ts';
 import type { EngineParts } from './sync-context.ts';
 import type { ClusterEvent, Drift, Engine, Phase, Reporter, SyncState, Unit, UnitBundle } from './unit.ts';
 

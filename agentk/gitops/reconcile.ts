@@ -1,14 +1,14 @@
-import { applyInOrder } from './apply.ts';
-import type { ChangeSet } from './change-set.ts';
-import { placeBundle } from './desired.ts';
-import { followScope } from './follow-scope.ts';
-import { type Inventory, scopeOf, unite } from './inventory.ts';
-import { orderObjects } from './order.ts';
-import { planSync } from './plan.ts';
-import { prune, reasonNotToPrune } from './prune.ts';
+import { applyInOrder } from './apply/apply.ts';
+import { placeBundle } from './desired/desired.ts';
+import { followScope } from './inventory/follow-scope.ts';
+import { type Inventory, scopeOf, unite } from './inventory/inventory.ts';
+import type { ChangeSet } from './plan/change-set.ts';
+import { orderObjects } from './plan/order.ts';
+import { planSync } from './plan/plan.ts';
+import type { UnitObjects } from './plan/unit-objects.ts';
+import { prune, reasonNotToPrune } from './prune/prune.ts';
 import type { EngineParts, Neighbours } from './sync-context.ts';
 import type { Unit, UnitBundle } from './unit.ts';
-import type { UnitObjects } from './unit-objects.ts';
 
 export interface Reconciliation {
   readonly unit: Unit;

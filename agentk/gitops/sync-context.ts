@@ -1,7 +1,7 @@
 import type { Cluster } from '../kube/cluster.ts';
-import type { Applier } from './applier.ts';
-import type { Catalog } from './catalog.ts';
-import type { LiveState } from './live-state.ts';
+import type { Applier } from './apply/applier.ts';
+import type { Catalog } from './apply/catalog.ts';
+import type { LiveState } from './live/live-state.ts';
 
 /** What all units of an agent share. */
 export interface EngineParts {

@@ -1,0 +1,112 @@
+import { UnavailableError } from '../../../lib/errors.ts';
+import { formatObjectId } from '../../../lib/object-id.ts';
+import type { Cluster, LiveObject, ObjectRef } from '../../kube/cluster.ts';
+import { KubeError } from '../../kube/kube-error.ts';
+import { applyBody } from '../desired/apply-body.ts';
+import type { Desired } from '../desired/desired.ts';
+import { AGENT_ID, DIGEST, PART_OF } from '../desired/labels.ts';
+import { adoptionPatch } from '../drift/adopt.ts';
+import type { LiveState } from '../live/live-state.ts';
+import type { Outcome, TrackedObject } from '../plan/tracked-object.ts';
+import { classifyRefusal } from './apply-errors.ts';
+import type { Catalog } from './catalog.ts';
+
+export interface ApplierDeps {
+  readonly cluster: Cluster;
+  readonly catalog: Catalog;
+  readonly live: LiveState;
+  readonly agentId: number;
+  readonly fieldManager: string;
+}
+
+export interface Applied {
+  readonly object: LiveObject;
+  readonly created: boolean;
+}
+
+export interface Conditions {
+  /** False for an object that should not be there: a conflict tells that it is. */
+  readonly force: boolean;
+  /** The apply meets the object with this uid or fails: 409 when there is none, 422 when it is another. */
+  readonly uid: string | undefined;
+}
+
+const ADOPTION_TRIES = 3;
+
+/** Writes objects with server-side apply, under the agent's one field manager. */
+export class Applier {
+  readonly #deps: ApplierDeps;
+
+  constructor(deps: ApplierDeps) {
+    this.#deps = deps;
+  }
+
+  ref(desired: Desired): ObjectRef | undefined {
+    const { id, manifest } = desired;
+    const type = this.#deps.catalog.resourceType(id.group, id.kind, manifest.version);
+    return type === undefined ? undefined : { type, namespace: id.namespace, name: id.name };
+  }
+
+  /** The object as it is sent, JSON. */
+  body(desired: Desired, applySetId: string, uid?: string): string {
+    return applyBody(desired.object, {
+      id: desired.id,
+      labels: { [PART_OF]: applySetId, [AGENT_ID]: String(this.#deps.agentId) },
+      annotations: { [DIGEST]: desired.object.digest },
+      uid,
+    });
+  }
+
+  /** One request. Rejects with a `KubeError`. To be called by the one who has the object to itself. */
+  async apply(tracked: TrackedObject, applySetId: string, conditions: Conditions, signal: AbortSignal): Promise<Applied> {
+    const { desired } = tracked;
+    const ref = this.ref(desired);
+    if (ref === undefined) throw new KubeError(`${desired.id.kind} is not served`, { code: 404, reason: 'NotFound' });
+    const { fieldManager } = this.#deps;
+    const body = this.body(desired, applySetId, conditions.uid);
+    const applied = await this.#deps.cluster.apply(ref, body, { fieldManager, force: conditions.force }, signal);
+    this.#deps.live.note(applied.object);
+    if (applied.object.metadata.deletionTimestamp === undefined) tracked.settle(applied.object, fieldManager);
+    return applied;
+  }
+
+  /**
+   * Moves what an edit put in place of our fields into our own entry, so that the next apply removes it; false when there
+   * is nothing of that kind. See `adoptionPatch` for `structs`.
+   */
+  async adopt(tracked: TrackedObject, live: LiveObject, structs: boolean, signal: AbortSignal): Promise<boolean> {
+    const ref = this.ref(tracked.desired);
+    if (ref === undefined || tracked.state === undefined) return false;
+    let object = live;
+    for (let tries = 1; ; tries += 1) {
+      const patch = adoptionPatch(tracked.state, object, this.#deps.fieldManager, { structs });
+      if (patch === undefined) return false;
+      try {
+        await this.#deps.cluster.jsonPatch(ref, patch, this.#deps.fieldManager, signal);
+        return true;
+      } catch (error) {
+        if (!(error instanceof KubeError) || error.code !== 409 || tries === ADOPTION_TRIES) throw error;
+        object = await this.#deps.cluster.get(ref, signal);
+      }
+    }
+  }
+}
+
+/** What a refused request means for an object; rethrows what is not the API server's word. */
+export function refusalOutcome(error: unknown, desired: Desired): Outcome {
+  if (error instanceof UnavailableError)
+    return { action: 'failed', reason: 'Unavailable', message: error.message, retry: 'soon' };
+  if (!(error instanceof KubeError)) throw error;
+  const { reason, retry } = classifyRefusal(error);
+  const hint = reason === 'NamespaceNotFound' ? `: create Namespace ${desired.id.namespace}, or add it to the repository` : '';
+  const said = desired.id.kind === 'Secret' ? withoutValues(error.message) : error.message;
+  const message = reason === 'NotServed' ? `${formatObjectId(desired.id)} is not served yet` : said + hint;
+  return { action: 'failed', reason, message, retry: retry === 'slowly' ? 'slowly' : 'soon' };
+}
+
+/** The API server quotes what it refuses. */
+function withoutValues(message: string): string {
+  return message
+    .replace(/Value:[^}]*\}/g, 'Value:(hidden)}')
+    .replace(/Invalid value: ("(\\.|[^"\\])*"|\S+)/g, 'Invalid value: (hidden)');
+}

@@ -1,0 +1,70 @@
+import type { KubeError } from '../../kube/kube-error.ts';
+
+/** How a refused request is to be taken. */
+export interface Refusal {
+  /** Constant in CamelCase. */
+  readonly reason: string;
+  /**
+   * `at_once`: within this sync, a few times. `soon`: with backoff from a second. `slowly`: a person has to change
+   * something, here or in the cluster; tried again now and then, since nobody tells us when they did.
+   */
+  readonly retry: 'at_once' | 'soon' | 'slowly';
+}
+
+interface Rule extends Refusal {
+  readonly code?: number;
+  readonly message?: RegExp;
+  readonly cause?: string;
+}
+
+/**
+ * First match wins. Codes alone mislead: unknown fields are answered 500, a dead webhook can answer 422, so messages
+ * decide where they are known. Texts are those of kube-apiserver 1.36 and its predecessors.
+ */
+const RULES: readonly Rule[] = [
+  { code: 0, reason: 'Unreachable', retry: 'soon' },
+  { code: 429, reason: 'TooManyRequests', retry: 'at_once' },
+  { cause: 'NamespaceTerminating', reason: 'NamespaceTerminating', retry: 'soon' },
+  { message: /custom resource definition is terminating/i, reason: 'CrdTerminating', retry: 'soon' },
+  { message: /exceeded quota/i, reason: 'QuotaExceeded', retry: 'slowly' },
+  { message: /failed calling webhook|failed to call webhook/i, reason: 'WebhookUnavailable', retry: 'soon' },
+  { message: /admission webhook .* denied/i, reason: 'Denied', retry: 'slowly' },
+  { message: /ValidatingAdmissionPolicy/, reason: 'Denied', retry: 'slowly' },
+  { message: /failed to allocate .*internal error/i, reason: 'AllocationFailed', retry: 'soon' },
+  { message: /spec is immutable after creation except/i, reason: 'Immutable', retry: 'slowly' },
+  {
+    message: /field is immutable|may not change once set|cannot change roleRef|is immutable when/i,
+    reason: 'Immutable',
+    retry: 'slowly',
+  },
+  { message: /updates to .* spec .* are forbidden|pod updates may not/i, reason: 'Immutable', retry: 'slowly' },
+  {
+    message: /failed to create typed patch object|field not declared in schema|unable to convert/i,
+    reason: 'Invalid',
+    retry: 'slowly',
+  },
+  { message: /error decoding|cannot unmarshal|illegal base64|json: /i, reason: 'Invalid', retry: 'slowly' },
+  { message: /duplicate (value|nodeport|entries)|more than 1 volume type/i, reason: 'Invalid', retry: 'slowly' },
+  { message: /404 page not found|could not find the requested resource/i, reason: 'NotServed', retry: 'at_once' },
+  { code: 404, message: /namespaces? "[^"]*" not found/i, reason: 'NamespaceNotFound', retry: 'soon' },
+  { code: 404, reason: 'NotFound', retry: 'soon' },
+  { code: 401, reason: 'Unauthorized', retry: 'soon' },
+  { code: 403, reason: 'Forbidden', retry: 'slowly' },
+  { code: 409, reason: 'Conflict', retry: 'soon' },
+  { code: 422, reason: 'Invalid', retry: 'slowly' },
+  { code: 400, reason: 'Invalid', retry: 'slowly' },
+  { code: 413, reason: 'TooLarge', retry: 'slowly' },
+  { code: 500, reason: 'InternalError', retry: 'soon' },
+  { code: 503, reason: 'Unavailable', retry: 'at_once' },
+  { code: 504, reason: 'Timeout', retry: 'soon' },
+];
+
+export function classifyRefusal(error: KubeError): Refusal {
+  const rule = RULES.find(
+    (candidate) =>
+      (candidate.code === undefined || candidate.code === error.code) &&
+      (candidate.message === undefined || candidate.message.test(error.message)) &&
+      (candidate.cause === undefined || error.causes.some(({ reason }) => reason === candidate.cause)),
+  );
+  return rule ?? { reason: error.reason || `Http${error.code}`, retry: error.code >= 500 ? 'soon' : 'slowly' };
+}

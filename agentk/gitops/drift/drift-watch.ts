@@ -1,0 +1,154 @@
+import { isAbort, toError } from '../../../lib/errors.ts';
+import type { LiveObject } from '../../kube/cluster.ts';
+import { covers } from '../apply/covers.ts';
+import { DIGEST, PART_OF } from '../desired/labels.ts';
+import type { TrackedObject } from '../plan/tracked-object.ts';
+import type { DriftPolicy } from '../unit.ts';
+import { Corrector, type CorrectorDeps } from './correct.ts';
+import { Fights } from './fights.ts';
+import { type Drifted, type DriftReport, describeDrift, type Finding, lossFinding } from './finding.ts';
+import { judge } from './judge.ts';
+
+export interface DriftWatchDeps extends CorrectorDeps {
+  readonly policy: () => DriftPolicy;
+}
+
+/**
+ * Watches over the objects of one unit: judges what the watch tells, and has corrected what differs from Git, reports it,
+ * or only remembers it, as the unit's policy says.
+ */
+export class DriftWatch {
+  readonly #deps: DriftWatchDeps;
+  readonly #signal: AbortSignal;
+  readonly #corrector: Corrector;
+  readonly #work = new Set<Promise<void>>();
+  readonly #fights: Fights;
+  /** Drift that was reported and is still there, by object key. */
+  readonly #told = new Map<string, string>();
+
+  constructor(deps: DriftWatchDeps, signal: AbortSignal) {
+    this.#deps = deps;
+    this.#signal = signal;
+    this.#fights = new Fights(deps.now);
+    const report = (tracked: TrackedObject, drift: DriftReport): void => this.#report(tracked, drift);
+    this.#corrector = new Corrector({ ...deps, report }, signal);
+  }
+
+  /** Resolves when nothing is on its way any more; call it after the signal fired. */
+  async idle(): Promise<void> {
+    while (this.#work.size > 0) await Promise.all(this.#work);
+  }
+
+  seen(tracked: TrackedObject, live: LiveObject): void {
+    if (tracked.writing) return tracked.later(() => this.seen(tracked, live));
+    if (tracked.assess(live)) this.#deps.changed(tracked);
+    if (live.metadata.deletionTimestamp !== undefined) return;
+    if (tracked.state === undefined) return this.#recognise(tracked, live);
+    // The event of our own write.
+    if (tracked.state.resourceVersion === live.metadata.resourceVersion) return;
+    // What belongs to an older manifest is about to be applied anyway.
+    if (tracked.digest !== tracked.desired.object.digest) return;
+    this.#judge(tracked, live);
+  }
+
+  lost(tracked: TrackedObject): void {
+    if (tracked.writing) return tracked.later(() => this.lost(tracked));
+    // Made anew by the write that was on its way.
+    if (this.#deps.parts.live.get(tracked.key) !== undefined) return;
+    const { state } = tracked;
+    const policy = this.#deps.policy();
+    if (state === undefined || policy === 'off' || tracked.digest !== tracked.desired.object.digest) {
+      tracked.lose();
+      this.#deps.changed(tracked);
+      if (policy === 'correct') this.#deps.resync();
+      return;
+    }
+    const detectedAt = this.#date();
+    if (policy === 'correct') {
+      const delayMs = this.#fights.delay(tracked.key, ['(lost)']);
+      this.#start(tracked, async () => await this.#corrector.bringBack(tracked, state.uid, detectedAt, delayMs));
+    } else this.#start(tracked, async () => await this.#reportLoss(tracked, detectedAt));
+  }
+
+  /** After a restart: an object that carries the digest of Git's manifest and all its values is ours as it stands. */
+  #recognise(tracked: TrackedObject, live: LiveObject): void {
+    const { labels, annotations } = live.metadata;
+    if (labels?.[PART_OF] !== this.#deps.applySetId) return;
+    if (annotations?.[DIGEST] !== tracked.desired.object.digest) return;
+    if (covers(this.#corrector.body(tracked), live)) tracked.settle(live, this.#deps.parts.fieldManager);
+  }
+
+  #judge(tracked: TrackedObject, live: LiveObject): void {
+    if (tracked.state === undefined) return;
+    const policy = this.#deps.policy();
+    const verdict = judge(tracked.state, live, this.#deps.parts.fieldManager);
+    switch (verdict.kind) {
+      case 'stale':
+        return;
+      case 'none':
+        tracked.state = verdict.state;
+        tracked.dirty = false;
+        this.#told.delete(tracked.key);
+        return;
+      case 'applied_by_other': {
+        tracked.state = verdict.state;
+        const { manager, at: changedAt } = verdict.change;
+        const message = 'Somebody else applies under the field manager name of this agent';
+        const finding: Finding = { deleted: false, fields: [], manager, changedAt, detectedAt: this.#date() };
+        if (policy !== 'off') this.#report(tracked, { ...finding, outcome: 'reported', resolvedAt: undefined, message });
+        return;
+      }
+      case 'reown':
+        if (policy === 'correct') this.#start(tracked, async () => await this.#corrector.reown(tracked, live));
+        return;
+      case 'drifted':
+        tracked.dirty = true;
+        if (policy !== 'off') this.#drifted(tracked, live, verdict, policy);
+    }
+  }
+
+  #drifted(tracked: TrackedObject, live: LiveObject, verdict: Drifted, policy: DriftPolicy): void {
+    const finding = describeDrift(this.#corrector.body(tracked), live, verdict, this.#date());
+    if (policy === 'report') {
+      return this.#report(tracked, { ...finding, outcome: 'reported', resolvedAt: undefined, message: '' });
+    }
+    if (this.#corrector.renew(tracked, live, finding)) return;
+    const paths = finding.fields.map(({ path }) => path);
+    const delayMs = this.#fights.delay(tracked.key, paths);
+    this.#start(tracked, async () => await this.#corrector.restore(tracked, delayMs));
+  }
+
+  async #reportLoss(tracked: TrackedObject, detectedAt: Date): Promise<void> {
+    const found = await this.#corrector.find(tracked);
+    if (tracked.writing || tracked.state === undefined) return;
+    if (found !== undefined) return this.seen(tracked, found);
+    tracked.lose();
+    this.#deps.changed(tracked);
+    this.#report(tracked, { ...lossFinding(detectedAt), outcome: 'reported', resolvedAt: undefined, message: '' });
+  }
+
+  /** What stays as it is, is told once. */
+  #report(tracked: TrackedObject, drift: DriftReport): void {
+    const identity = JSON.stringify([drift.deleted, drift.fields, drift.outcome, drift.message]);
+    if (drift.outcome === 'corrected') this.#told.delete(tracked.key);
+    else if (this.#told.get(tracked.key) === identity) return;
+    else this.#told.set(tracked.key, identity);
+    this.#deps.report(tracked, drift);
+  }
+
+  #date(): Date {
+    return new Date(this.#deps.now());
+  }
+
+  #start(tracked: TrackedObject, task: () => Promise<void>): void {
+    const work = task()
+      .catch((error: unknown) => {
+        if (isAbort(error, this.#signal)) return;
+        // The next sync looks at everything again.
+        this.#deps.problem(tracked, toError(error));
+        this.#deps.resync();
+      })
+      .finally(() => this.#work.delete(work));
+    this.#work.add(work);
+  }
+}

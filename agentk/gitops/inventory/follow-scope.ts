@@ -1,0 +1,48 @@
+import type { ResourceType } from '../../kube/cluster.ts';
+import type { Desired, Misplaced, Resolution } from '../desired/desired.ts';
+import type { EngineParts } from '../sync-context.ts';
+import type { Scope } from './inventory.ts';
+
+export interface Following {
+  /** Objects whose kind is watched, or will be when it is served. */
+  readonly desired: readonly Desired[];
+  readonly failed: readonly Misplaced[];
+  /**
+   * Kinds of the inventory, as `group|Kind`, of which it is not known whether they have objects: nobody serves them (their
+   * CRD is gone, or the server behind their APIService is away), or they cannot be watched.
+   */
+  readonly unseen: ReadonlySet<string>;
+}
+
+/** Watches all kinds of the bundle and of the inventory. Objects of a kind that cannot be watched fail. */
+export async function followScope(
+  { desired, failed }: Resolution,
+  scope: Scope,
+  { catalog, live }: EngineParts,
+  signal: AbortSignal,
+): Promise<Following> {
+  const types = new Map<string, ResourceType>();
+  for (const { id, manifest } of desired) {
+    const type = catalog.resourceType(id.group, id.kind, manifest.version);
+    if (type !== undefined) types.set(`${id.group}|${id.kind}|${manifest.version}`, type);
+  }
+  const followed = new Set([...types.values()].map(({ group, kind }) => `${group}|${kind}`));
+  const unserved = new Set<string>();
+  for (const kind of scope.kinds) {
+    const [group = '', name = ''] = kind.split('|');
+    if (followed.has(kind) || live.follows(group, name)) continue;
+    const type = catalog.resourceType(group, name);
+    if (type === undefined) unserved.add(kind);
+    else types.set(kind, type);
+  }
+  const failures = await live.follow(types.values(), signal);
+  const unseen = unserved.union(new Set(failures.keys()));
+  if (failures.size === 0) return { desired, failed, unseen };
+  const failure = ({ id }: Desired): Error | undefined => failures.get(`${id.group}|${id.kind}`);
+  const blind = desired.flatMap((object) => {
+    const error = failure(object);
+    const message = `${object.id.kind} objects cannot be watched: ${error?.message ?? ''}`;
+    return error === undefined ? [] : [{ desired: object, reason: 'CannotWatch', message }];
+  });
+  return { desired: desired.filter((object) => failure(object) === undefined), failed: [...failed, ...blind], unseen };
+}

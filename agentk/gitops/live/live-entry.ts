@@ -1,0 +1,59 @@
+import { type ObjectId, objectKey } from '../../../lib/object-id.ts';
+import type { LiveObject } from '../../kube/cluster.ts';
+import { AGENT_ID, DIGEST, keepAnnotation, PART_OF } from '../desired/labels.ts';
+import { isOlder } from '../drift/judge.ts';
+
+/** What is kept of a live object that carries the agent's label: a few hundred bytes, never the object. */
+export interface LiveEntry {
+  readonly key: string;
+  readonly id: ObjectId;
+  readonly uid: string;
+  readonly resourceVersion: string;
+  /** Id of the ApplySet it says it belongs to. */
+  readonly partOf: string | undefined;
+  /** Digest of the manifest that was applied last. */
+  readonly digest: string | undefined;
+  readonly terminating: boolean;
+  readonly finalizers: readonly string[];
+  /** The annotation that forbids to delete it. */
+  readonly keep: string | undefined;
+}
+
+const NO_FINALIZERS: readonly string[] = [];
+
+export function liveObjectId(live: LiveObject): ObjectId {
+  const slash = live.apiVersion.indexOf('/');
+  const group = slash < 0 ? '' : live.apiVersion.slice(0, slash);
+  return { group, kind: live.kind, namespace: live.metadata.namespace ?? '', name: live.metadata.name };
+}
+
+export function liveEntry(live: LiveObject): LiveEntry {
+  const { metadata } = live;
+  const id = liveObjectId(live);
+  return {
+    key: objectKey(id),
+    id,
+    uid: metadata.uid,
+    resourceVersion: metadata.resourceVersion,
+    partOf: metadata.labels?.[PART_OF],
+    digest: metadata.annotations?.[DIGEST],
+    terminating: metadata.deletionTimestamp !== undefined,
+    finalizers: metadata.finalizers ?? NO_FINALIZERS,
+    keep: keepAnnotation(metadata.annotations),
+  };
+}
+
+/** Who holds the object by its labels, unless it is this agent. */
+export function foreignOwner(live: LiveObject, agentId: string): string | undefined {
+  const { labels } = live.metadata;
+  const partOf = labels?.[PART_OF];
+  const agent = labels?.[AGENT_ID];
+  if (agent !== undefined && agent !== agentId) return `agent ${agent}`;
+  if (partOf !== undefined && agent === undefined) return `ApplySet ${partOf}`;
+  return undefined;
+}
+
+/** Later than the other in the history of its kind. */
+export function isNewer(resourceVersion: string, than: string): boolean {
+  return isOlder(than, resourceVersion);
+}

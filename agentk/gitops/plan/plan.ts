@@ -1,0 +1,92 @@
+import { formatObjectId } from '../../../lib/object-id.ts';
+import type { Desired } from '../desired/desired.ts';
+import type { LiveEntry } from '../live/live-entry.ts';
+
+/** What the engine remembers of an object that it applied or verified itself. */
+export interface Known {
+  readonly digest: string;
+  readonly uid: string;
+  /** The live object differs from Git, and drift is corrected. */
+  readonly dirty: boolean;
+}
+
+export type StepKind =
+  /** As Git wants it: no request. */
+  | 'keep'
+  | 'apply'
+  /** Carries the digest that Git has, but nobody compared the values yet: one list per kind tells. */
+  | 'verify'
+  /** Not ours as far as the watch knows: look before touching it. */
+  | 'contact'
+  /** Is being deleted; applied once it is gone. */
+  | 'wait'
+  /** Belongs to somebody else. */
+  | 'refuse';
+
+export interface Step {
+  readonly desired: Desired;
+  readonly kind: StepKind;
+  /** Constant in CamelCase. */
+  readonly reason: string;
+  readonly message: string;
+  /** Set when the object is expected to be this one. */
+  readonly uid: string | undefined;
+}
+
+export interface Plan {
+  readonly steps: readonly Step[];
+  /** Objects of the unit that Git has no more. */
+  readonly surplus: readonly LiveEntry[];
+}
+
+export interface PlanInput {
+  /** Name of the unit. */
+  readonly unit: string;
+  readonly desired: readonly Desired[];
+  /** `undefined` where nothing was applied or verified since the agent started. */
+  readonly known: (key: string) => Known | undefined;
+  /** Objects with the agent's label. */
+  readonly live: (key: string) => LiveEntry | undefined;
+  /** Objects that carry the ApplySet label of this unit. */
+  readonly members: Iterable<LiveEntry>;
+  readonly applySetId: string;
+  /** The other unit of this agent that wants the object, if any. */
+  readonly claimedBy: (key: string) => string | undefined;
+  /** Whether an ApplySet label of our agent may be replaced: its unit left the configuration or does not want the object. */
+  readonly mayTakeOver: (applySetId: string, key: string) => boolean;
+}
+
+/** Compares what Git wants with what is known of the cluster. Pure. */
+export function planSync(input: PlanInput): Plan {
+  const steps = input.desired.map((desired) => planObject(desired, input));
+  const wanted = new Set(input.desired.map(({ key }) => key));
+  const surplus = [...input.members].filter(({ key }) => !wanted.has(key) && input.claimedBy(key) === undefined);
+  return { steps, surplus };
+}
+
+function planObject(desired: Desired, input: PlanInput): Step {
+  const live = input.live(desired.key);
+  const step = (kind: StepKind, reason: string, message = ''): Step => ({ desired, kind, reason, message, uid: live?.uid });
+  if (live === undefined) {
+    const rival = input.claimedBy(desired.key);
+    if (rival === undefined || input.unit < rival) return step('contact', 'NotSeen');
+    return step('refuse', 'OwnedByOther', `Unit ${rival} of this agent describes ${formatObjectId(desired.id)}, too`);
+  }
+  if (live.terminating) return step('wait', 'Terminating', terminating(desired, live));
+  if (live.partOf !== input.applySetId) {
+    if (live.partOf === undefined || input.mayTakeOver(live.partOf, desired.key)) return step('apply', 'TakenOver');
+    const owner = input.claimedBy(desired.key);
+    const name = owner === undefined ? `ApplySet ${live.partOf}` : `unit ${owner}`;
+    return step('refuse', 'OwnedByOther', `${formatObjectId(desired.id)} belongs to ${name} of this agent`);
+  }
+  const known = input.known(desired.key);
+  if (live.digest !== desired.object.digest) return step('apply', 'Changed');
+  if (known === undefined || known.uid !== live.uid) return step('verify', 'Unverified');
+  if (known.digest !== desired.object.digest) return step('apply', 'Changed');
+  return known.dirty ? step('apply', 'Drifted') : step('keep', 'Unchanged');
+}
+
+function terminating({ id }: Desired, live: LiveEntry): string {
+  const finalizers = live.finalizers.length === 0 ? '' : `, held by finalizers ${live.finalizers.join(', ')}`;
+  return `Waiting for deletion of ${formatObjectId(id)}${finalizers}`;
+}

@@ -1,0 +1,55 @@
+import { type ChangeSet, countOutcomes, describeFailures, outcomesOf } from '../plan/change-set.ts';
+import type { TrackedObject } from '../plan/tracked-object.ts';
+import type { Phase } from '../unit.ts';
+
+export interface Standing {
+  readonly phase: Phase;
+  /** Constant in CamelCase. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface PhaseInput {
+  readonly objects: readonly TrackedObject[];
+  /** The finished attempt; undefined while the first one runs. */
+  readonly changes: ChangeSet | undefined;
+  /** Why the last attempt came to nothing. */
+  readonly error: { readonly reason: string; readonly message: string; readonly permanent: boolean } | undefined;
+  readonly timedOut: boolean;
+}
+
+/** Where a unit stands, from its last attempt and the health of its objects. Pure. */
+export function standingOf({ objects, changes, error, timedOut }: PhaseInput): Standing {
+  if (error !== undefined) {
+    return { phase: error.permanent ? 'failed' : 'progressing', reason: error.reason, message: error.message };
+  }
+  if (changes === undefined) return { phase: 'progressing', reason: 'Applying', message: '' };
+  const { failed, waiting } = countOutcomes(outcomesOf(changes));
+  if (failed > 0) {
+    return { phase: 'failed', reason: 'ApplyFailed', message: `${failed} failed: ${describeFailures(changes)}` };
+  }
+  const sick = objects.filter(({ health }) => health === 'failed');
+  if (sick.length > 0) return { phase: 'degraded', reason: 'Unhealthy', message: describeHealth(sick) };
+  const unsettled = objects.filter(({ health }) => health !== 'current');
+  if (waiting === 0 && unsettled.length === 0) return settled(changes);
+  const message = unsettled.length > 0 ? describeHealth(unsettled) : `${waiting} objects wait`;
+  if (timedOut) return { phase: 'degraded', reason: 'ReconcileTimeout', message };
+  return { phase: 'progressing', reason: waiting > 0 ? 'Waiting' : 'WaitingForHealth', message };
+}
+
+function settled({ notPruned, objects }: ChangeSet): Standing {
+  const messages: Readonly<Record<string, string>> = {
+    EmptyBundle: 'The bundle is empty: nothing was pruned',
+    PruneDisabled: 'Pruning is disabled for the unit: objects that left Git stay',
+  };
+  if (notPruned === '') return { phase: 'synced', reason: 'Synced', message: `${objects.length} objects are as Git wants them` };
+  return { phase: 'synced', reason: notPruned, message: messages[notPruned] ?? '' };
+}
+
+function describeHealth(objects: readonly TrackedObject[]): string {
+  const [first] = objects;
+  if (first === undefined) return '';
+  const { kind, name } = first.desired.id;
+  const rest = objects.length === 1 ? '' : ` (and ${objects.length - 1} more)`;
+  return `${kind} ${name}: ${first.healthMessage}${rest}`;
+}
