@@ -5,9 +5,12 @@ interface SharedContent {
   references: number;
 }
 
+/** What an entry of a bundle takes besides its content: id, digest and source. */
+export const ENTRY_BYTES = 512;
+
 /**
  * Recent bundles by digest: the bases that differences are made from. The least recently used ones go first. Bundles
- * share the contents they have in common, and a content counts once towards the limit.
+ * share the contents they have in common, and a content counts once towards the limit; the list of objects counts for each.
  */
 export class BundleCache {
   readonly #maxBytes: number;
@@ -20,7 +23,7 @@ export class BundleCache {
     this.#maxBytes = maxBytes;
   }
 
-  /** Bytes of content held. */
+  /** Bytes held, about. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -31,6 +34,7 @@ export class BundleCache {
     if (known !== undefined) return known;
     const shared = { ...bundle, objects: bundle.objects.map((object) => ({ ...object, content: this.#retain(object) })) };
     this.#bundles.set(bundle.digest, shared);
+    this.#bytes += shared.objects.length * ENTRY_BYTES;
     this.#evict();
     return shared;
   }
@@ -68,6 +72,7 @@ export class BundleCache {
     for (const [digest, bundle] of this.#bundles) {
       if (this.#bytes <= this.#maxBytes || this.#bundles.size === 1) return;
       this.#bundles.delete(digest);
+      this.#bytes -= bundle.objects.length * ENTRY_BYTES;
       for (const object of bundle.objects) this.#release(object.digest);
     }
   }

@@ -1,3 +1,6 @@
+/** What a content takes besides its bytes. */
+export const ENTRY_BYTES = 256;
+
 /**
  * Contents of files by their Git object id, in memory: the least recently used leave when the bytes run over.
  * An object id stands for one content, whatever repository it came from.
@@ -12,6 +15,7 @@ export class BlobCache {
     this.#maxBytes = maxBytes;
   }
 
+  /** Bytes held, about. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -28,15 +32,15 @@ export class BlobCache {
   set(oid: string, blob: Buffer): Buffer {
     const known = this.#blobs.get(oid);
     if (known !== undefined) return known;
-    if (blob.length > this.#maxBytes) return blob;
+    if (blob.length + ENTRY_BYTES > this.#maxBytes) return blob;
     // A piece of a bigger buffer would keep all of it in memory.
     const own = blob.buffer.byteLength > 2 * blob.length ? Buffer.from(blob) : blob;
     this.#blobs.set(oid, own);
-    this.#bytes += own.length;
+    this.#bytes += own.length + ENTRY_BYTES;
     for (const [oldest, old] of this.#blobs) {
       if (this.#bytes <= this.#maxBytes) break;
       this.#blobs.delete(oldest);
-      this.#bytes -= old.length;
+      this.#bytes -= old.length + ENTRY_BYTES;
     }
     return own;
   }

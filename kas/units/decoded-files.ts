@@ -1,5 +1,8 @@
 import { type DecodedFile, decodeManifest } from '../manifests/decode-manifest.ts';
 
+/** A content has one path as a rule; one that wanders through the repository must not be remembered at all of them. */
+const PATHS_PER_CONTENT = 4;
+
 /**
  * Remembers what files mean as long as their contents are kept by somebody. Commits that leave a file alone share its
  * decoded objects too.
@@ -19,6 +22,8 @@ export class DecodedFiles {
     if (known !== undefined) return known;
     const decoded = decodeManifest(path, content);
     byPath.set(path, decoded);
+    const [oldest] = byPath.keys();
+    if (byPath.size > PATHS_PER_CONTENT && oldest !== undefined) byPath.delete(oldest);
     return decoded;
   }
 }

@@ -5,7 +5,7 @@ import { RefWatcher } from '../change-detection/ref-watcher.ts';
 import type { ManifestLimits } from '../config/kas-config.ts';
 import { GitalyClientPool } from '../gitaly/gitaly-client-pool.ts';
 import { type Files, GitalyFixture, type Repository, until } from '../gitaly/gitaly-fixture.ts';
-import { BlobCache } from './blob-cache.ts';
+import { BlobCache, ENTRY_BYTES } from './blob-cache.ts';
 import { GitUnitSource } from './git-unit-source.ts';
 import { UnitRenderer } from './unit-renderer.ts';
 import type { UnitRequest, UnitSnapshot } from './unit-source.ts';
@@ -287,7 +287,7 @@ test('only blobs that changed are read', async () => {
   const before = line.cache.bytes;
   const changed = configMap('m-7', '2');
   await line.at(await line.push({ 'm/7.yaml': changed }));
-  expect(line.cache.bytes - before).toBe(Buffer.byteLength(changed));
+  expect(line.cache.bytes - before).toBe(Buffer.byteLength(changed) + ENTRY_BYTES);
 });
 
 test('a glob that matches nothing is a warning beside those that match', async () => {
@@ -316,6 +316,9 @@ test('a symbolic link is left out with a warning', async () => {
   await until(() => line.newest !== undefined);
   expect(line.newest?.problems).toMatchObject([{ severity: 'warning', reason: 'SymbolicLinkIgnored', file: 'link.yaml' }]);
   expect(names(line.newest)).toEqual(['a']);
+
+  const removed = await line.at(await line.push({ 'link.yaml': null }));
+  expect(removed.problems).toEqual([]);
 });
 
 test('an empty repository is a problem until something is pushed', async () => {

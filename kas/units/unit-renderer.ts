@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
+import PQueue from 'p-queue';
 import { type Bundle, createBundle } from '../../lib/bundle.ts';
 import type { ManifestLimits } from '../config/kas-config.ts';
 import type { GitalyClientPool } from '../gitaly/gitaly-client-pool.ts';
 import type { FileEntry } from '../gitaly/gitaly-repository.ts';
-import { renderPlain } from '../manifests/render-plain.ts';
+import type { DecodedFile } from '../manifests/decode-manifest.ts';
+import { type ManifestFile, renderPlain } from '../manifests/render-plain.ts';
 import { selectFiles } from '../manifests/select-files.ts';
 import type { BlobCache } from './blob-cache.ts';
 import { DecodedFiles } from './decoded-files.ts';
@@ -20,12 +23,15 @@ export interface UnitRendererDeps {
 
 /** What a unit is at a commit. */
 export interface Rendering {
-  /** The same for commits that leave the unit's files alone. */
+  /** The same for commits that leave the unit's files, and what is said of their selection, alone. */
   readonly selection: string;
   readonly problems: readonly SourceProblem[];
   /** Undefined when there is an error among the problems. */
   readonly bundle: Bundle | undefined;
 }
+
+/** With 20 MiB of files each, 320 MiB. One that waits for a Gitaly that does not answer takes a place for a minute. */
+const RENDERINGS_AT_ONCE = 16;
 
 const SYMBOLIC_LINK = 0o120000;
 
@@ -33,28 +39,39 @@ const SYMBOLIC_LINK = 0o120000;
 export class UnitRenderer {
   readonly #deps: UnitRendererDeps;
   readonly #decoded = new DecodedFiles();
+  readonly #queue = new PQueue({ concurrency: RENDERINGS_AT_ONCE });
 
   constructor(deps: UnitRendererDeps) {
     this.#deps = deps;
   }
 
   /**
-   * Problems of people are in the result. Rejects with UnavailableError when Gitaly does not answer.
+   * Waits its turn, since each rendering holds all files of its unit. Problems of people are in the result. Rejects with UnavailableError when Gitaly does not answer.
    * @param previous returned as it is when the commit changed no file of the unit
    */
   async render(request: UnitRequest, commitId: string, previous: Rendering | undefined, signal: AbortSignal): Promise<Rendering> {
+    return await this.#queue.add(() => this.#render(request, commitId, previous, signal), { signal });
+  }
+
+  async #render(
+    request: UnitRequest,
+    commitId: string,
+    previous: Rendering | undefined,
+    signal: AbortSignal,
+  ): Promise<Rendering> {
     let selection = '';
     try {
       const { limits, cache } = this.#deps;
       checkPaths(request.globs, limits);
       const repository = this.#deps.gitaly.repository(request.project.location);
       const { files, problems } = select(request.globs, await listFiles(repository, commitId, request.globs, signal), limits);
-      selection = digestOf(files);
+      selection = digestOf(files, problems);
       if (previous?.selection === selection) return previous;
       const contents = await readFiles(repository, commitId, files, limits, cache, signal);
+      const decoded = await this.#decode(contents, signal);
       const rendered = renderPlain(contents, {
         defaultNamespace: request.defaultNamespace,
-        decode: (path, content) => this.#decoded.decode(path, content),
+        decode: (path, content) => decoded.get(path) ?? this.#decoded.decode(path, content),
       });
       return finish(selection, rendered.objects, [...problems, ...rendered.problems]);
     } catch (error) {
@@ -62,7 +79,24 @@ export class UnitRenderer {
       throw error;
     }
   }
+
+  /** File by file, so that agents and probes are answered meanwhile. */
+  async #decode(files: readonly ManifestFile[], signal: AbortSignal): Promise<ReadonlyMap<string, DecodedFile>> {
+    const decoded = new Map<string, DecodedFile>();
+    let since = performance.now();
+    for (const { path, content } of files) {
+      decoded.set(path, this.#decoded.decode(path, content));
+      if (performance.now() - since < BREATH_MS) continue;
+      await setImmediate();
+      signal.throwIfAborted();
+      since = performance.now();
+    }
+    return decoded;
+  }
 }
+
+/** How long the rest of kas may wait for a file to be decoded; one big file takes what it takes. */
+const BREATH_MS = 10;
 
 function checkPaths(globs: readonly string[], { maxPaths }: ManifestLimits): void {
   if (globs.length <= maxPaths) return;
@@ -114,8 +148,9 @@ function nothingToApply(why: string): SourceProblem {
   return { severity: 'error', reason: 'NothingToApply', message };
 }
 
-function digestOf(files: readonly FileEntry[]): string {
-  const hash = createHash('sha256');
+/** Warnings count: they are part of the outcome, and a commit may put them right without touching a file of the unit. */
+function digestOf(files: readonly FileEntry[], problems: readonly SourceProblem[]): string {
+  const hash = createHash('sha256').update(JSON.stringify(problems));
   for (const { path, oid } of files) hash.update(`${oid} ${path}\0`);
   return hash.digest('hex');
 }
