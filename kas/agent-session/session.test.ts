@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
 import { credentials, Metadata } from '@grpc/grpc-js';
 import { UserError } from '../../lib/errors.ts';
 import { callUnary } from '../../lib/grpc/call.ts';
@@ -192,6 +193,17 @@ test('a session ends when its token is revoked', async () => {
   const failure = await agent.ended.catch((error: unknown) => error);
   expect(failure).toBeInstanceOf(UserError);
   expect(failure).toMatchObject({ kind: 'unauthenticated' });
+});
+
+test('a session ends with OK when its agent is another one now, so that it comes back as that', async () => {
+  const two = await createAgentToken(kas.registryFile, 'two');
+  using agent = await TestAgent.connect(address, two);
+  expect(await agent.next('welcome')).toMatchObject({ agentId: 2n });
+  const registry = await readFile(kas.registryFile, 'utf8');
+  await writeFile(kas.registryFile, registry.replace('id: 2', 'id: 22'));
+  await agent.ended;
+  using again = await TestAgent.connect(address, two);
+  expect(await again.next('welcome')).toMatchObject({ agentId: 22n });
 });
 
 test('a session ends with OK at its age, and kas stops at once with sessions open', async () => {

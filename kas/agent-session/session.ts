@@ -1,5 +1,5 @@
-import { AbortScope, abortable, sleep } from '../../lib/abort.ts';
-import { isAbort, UnavailableError, UserError } from '../../lib/errors.ts';
+import { AbortScope, sleep } from '../../lib/abort.ts';
+import { isAbort, UserError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { AgentConnection, AgentTracker } from '../agent-tracker/agent-tracker.ts';
 import type { AgentInfo, Registry } from '../registry/registry.ts';
@@ -8,9 +8,12 @@ import type { ConfigurationSource } from './agent-configuration.ts';
 import type { AgentMessage, Hello, KasMessage } from './agent-message.ts';
 import type { BundleCache } from './bundle-cache.ts';
 import { type BundlePart, bundleParts, type UnitBundle } from './bundle-stream.ts';
+import { readHello } from './hello.ts';
+import { jittered } from './jitter.ts';
 import { Outbox } from './outbox.ts';
 import { ReportAssembler } from './report-assembler.ts';
 import type { SessionMetrics, SessionReports } from './session-reports.ts';
+import { watchToken } from './token-watch.ts';
 import { UnitFeeds } from './unit-feeds.ts';
 
 export interface SessionDeps {
@@ -30,11 +33,6 @@ export interface SessionDeps {
   /** How often a session asks whether its token still holds. */
   readonly tokenCheckPeriodMs: number;
 }
-
-/** Share of a period that is random, so that thousands of sessions do not act at once. */
-const JITTER = 0.1;
-
-const HELLO_TIMEOUT_MS = 10_000;
 
 /** One agent's session: what it is to do goes down, what became of it comes up. */
 export class Session {
@@ -84,22 +82,23 @@ export class Session {
 
   /** What runs beside the sending. Each part's failure becomes the session's. Resolves when all have ended. */
   async #start(messages: AsyncIterator<AgentMessage>, signal: AbortSignal): Promise<void> {
-    const { draining, maxConnectionAgeMs } = this.#deps;
+    const { draining, maxConnectionAgeMs, registry, tokenCheckPeriodMs } = this.#deps;
+    const end = (): void => this.#outbox.end();
     const watch = (task: Promise<void>): Promise<void> =>
       task.catch((error: unknown) => {
         if (!isAbort(error, signal)) this.#outbox.fail(error);
       });
-    const onDraining = (): void => this.#outbox.end();
-    if (draining.aborted) onDraining();
-    draining.addEventListener('abort', onDraining, { once: true });
+    if (draining.aborted) end();
+    draining.addEventListener('abort', end, { once: true });
     // Not waited for: it ends with the call, which is after the session.
     void watch(this.#receive(messages));
     await Promise.all([
       watch(this.#followConfiguration(signal)),
-      watch(this.#watchToken(signal)),
-      watch(sleep(jittered(maxConnectionAgeMs), signal).then(() => this.#outbox.end())),
+      // An agent that is another now has to come back to be taken for it.
+      watch(watchToken(registry, this.#token, this.#agent, tokenCheckPeriodMs, signal).then(end)),
+      watch(sleep(jittered(maxConnectionAgeMs), signal).then(end)),
     ]);
-    draining.removeEventListener('abort', onDraining);
+    draining.removeEventListener('abort', end);
   }
 
   async *#send(signal: AbortSignal): AsyncGenerator<KasMessage, void, void> {
@@ -202,41 +201,6 @@ export class Session {
       await feeds.stopped();
     }
   }
-
-  /** Asks again when the registry says that answers may have changed, and now and then besides. */
-  async #watchToken(signal: AbortSignal): Promise<void> {
-    while (true) {
-      await this.#registryChange(signal);
-      try {
-        await this.#deps.registry.agentByToken(this.#token, signal);
-      } catch (error) {
-        // The registry's absence is no reason to part with agents it knew.
-        if (!(error instanceof UnavailableError)) throw error;
-      }
-    }
-  }
-
-  async #registryChange(signal: AbortSignal): Promise<void> {
-    const changed = new AbortController();
-    const unsubscribe = this.#deps.registry.onChange(() => changed.abort());
-    try {
-      await sleep(jittered(this.#deps.tokenCheckPeriodMs), AbortSignal.any([signal, changed.signal]));
-    } catch {
-      signal.throwIfAborted();
-    } finally {
-      unsubscribe();
-    }
-  }
-}
-
-async function readHello(messages: AsyncIterator<AgentMessage>, signal: AbortSignal): Promise<Hello> {
-  const timeout = AbortSignal.timeout(HELLO_TIMEOUT_MS);
-  const first = await abortable(messages.next(), AbortSignal.any([signal, timeout])).catch((error: unknown) => {
-    if (error === timeout.reason) return undefined;
-    throw error;
-  });
-  if (first !== undefined && first.done !== true && first.value.type === 'hello') return first.value.hello;
-  throw new UserError('the first message of a session must be hello', { reason: 'HelloMissing' });
 }
 
 let connections = BigInt(Math.floor(Math.random() * 2 ** 40)) << 20n;
@@ -244,8 +208,4 @@ let connections = BigInt(Math.floor(Math.random() * 2 ** 40)) << 20n;
 function newConnection(agent: AgentInfo, hello: Hello): AgentConnection {
   connections += 1n;
   return { connectionId: connections, agent, connectedAt: new Date(), meta: hello.meta };
-}
-
-function jittered(ms: number): number {
-  return ms * (1 - JITTER / 2 + Math.random() * JITTER);
 }

@@ -38,18 +38,16 @@ export class UnitFeeds {
     this.#signal = signal;
   }
 
-  /** Starts, stops and restarts feeds so that they are those of `units`. The names of the units that are gone. */
+  /**
+   * Starts, stops and restarts feeds so that they are those of `units`. The names of the units that are gone or come from
+   * elsewhere now: what was submitted of them is void.
+   */
   configure(units: readonly AgentUnit[]): readonly string[] {
-    const wanted = new Set(units.map((unit) => unit.name));
-    const gone = [...this.#feeds.keys()].filter((name) => !wanted.has(name));
-    for (const name of gone) this.#stop(name);
-    for (const unit of units) {
-      const key = JSON.stringify([unit.project, unit.ref ?? null, unit.globs, unit.defaultNamespace]);
-      if (this.#feeds.get(unit.name)?.key === key) continue;
-      this.#stop(unit.name);
-      this.#start(unit, key);
-    }
-    return gone;
+    const wanted = new Map(units.map((unit) => [unit.name, keyOf(unit)]));
+    const ended = [...this.#feeds].filter(([name, { key }]) => wanted.get(name) !== key).map(([name]) => name);
+    for (const name of ended) this.#stop(name);
+    for (const unit of units) if (!this.#feeds.has(unit.name)) this.#start(unit);
+    return ended;
   }
 
   /** Resolves when all feeds have ended after the signal fired. */
@@ -57,12 +55,12 @@ export class UnitFeeds {
     await Promise.all([...this.#feeds.values()].map((feed) => feed.done));
   }
 
-  #start(unit: AgentUnit, key: string): void {
+  #start(unit: AgentUnit): void {
     const scope = new AbortScope(this.#signal);
     const done = this.#run(unit, scope.signal).catch((error: unknown) => {
       if (!isAbort(error, scope.signal)) this.#deps.onFault(error);
     });
-    this.#feeds.set(unit.name, { key, scope, done });
+    this.#feeds.set(unit.name, { key: keyOf(unit), scope, done });
   }
 
   #stop(name: string): void {
@@ -76,6 +74,7 @@ export class UnitFeeds {
       try {
         await this.#followWhileThere(unit, await this.#project(unit, signal), signal);
       } catch (error) {
+        signal.throwIfAborted();
         if (!(error instanceof UserError) && !(error instanceof UnavailableError)) throw error;
         const reason = error instanceof UserError ? error.reason : 'Unavailable';
         await this.#deps.reports.sourceMissing(this.#deps.agent, unit, { severity: 'error', reason, message: error.message });
@@ -117,6 +116,7 @@ export class UnitFeeds {
     const request = { project, ref: unit.ref, globs: unit.globs, defaultNamespace: unit.defaultNamespace };
     let submitted = '';
     for await (const snapshot of units.watch(request, signal)) {
+      signal.throwIfAborted();
       await reports.source(agent, unit, snapshot);
       signal.throwIfAborted();
       if (snapshot.rendered === undefined) continue;
@@ -126,4 +126,9 @@ export class UnitFeeds {
       onBundle({ unit: unit.name, project: unit.project, commitId, detectedAt: snapshot.detectedAt, bundle });
     }
   }
+}
+
+/** What decides a unit's content. */
+function keyOf({ project, ref, globs, defaultNamespace }: AgentUnit): string {
+  return JSON.stringify([project, ref ?? null, globs, defaultNamespace]);
 }
