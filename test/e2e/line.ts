@@ -21,6 +21,7 @@ export interface LineOptions {
   readonly pollPeriodMs?: number;
   readonly addresses?: StackAddresses;
   readonly kasSeenByAgent?: string;
+  readonly kasSeenByGitserver?: string;
 }
 
 const AGENT_NAME = 'e2e';
@@ -77,6 +78,7 @@ export class Line implements AsyncDisposable {
       pollPeriodMs: options.pollPeriodMs ?? POLL_PERIOD_MS,
       notifications: true,
       ...(options.kasSeenByAgent === undefined ? {} : { kasSeenByAgent: options.kasSeenByAgent }),
+      ...(options.kasSeenByGitserver === undefined ? {} : { kasSeenByGitserver: options.kasSeenByGitserver }),
     }).catch(async (error: unknown) => {
       await directory.remove();
       throw error;

@@ -19,6 +19,8 @@ export interface StackSettings {
   readonly pollPeriodMs: number;
   /** Whether the git server tells kas of pushes. */
   readonly notifications: boolean;
+  /** Where the git server finds kas' API, `host:port`, when something is between them. */
+  readonly kasSeenByGitserver?: string;
   /** Id 1, name `AGENT`, when absent. */
   readonly agent?: StackAgent;
   /** Full paths; the first has the agent's configuration, and the agent may read the others. `PROJECT` when absent. */
@@ -95,8 +97,8 @@ async function prepareRepository(files: StackFiles, project: string): Promise<vo
 
 /** The configuration files alone, for programs that are started again with other settings. */
 export async function writeConfigs(files: StackFiles, settings: StackSettings): Promise<void> {
-  const { addresses, pollPeriodMs, notifications } = settings;
-  const notify = `notify:\n  address: grpc://${addresses.kasApi}\n  secret_file: api-secret\n`;
+  const { addresses, pollPeriodMs, notifications, kasSeenByGitserver = addresses.kasApi } = settings;
+  const notify = `notify:\n  address: grpc://${kasSeenByGitserver}\n  secret_file: api-secret\n`;
   await writeFile(
     files.gitserverConfig,
     `listen:
