@@ -2,6 +2,7 @@ import type { ApiReader } from '../../test/harness/api-reader.ts';
 import { useCluster } from '../../test/harness/cluster.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
 import { actions, configMap, deployment, freshAgentId, type Manifest, reader, TestEngine, unit } from './engine-fixture.ts';
+import type { DriftPolicy } from './unit.ts';
 
 const cluster = useCluster();
 let namespace: string;
@@ -16,11 +17,15 @@ beforeEach(async () => {
 
 afterEach(() => api[Symbol.dispose]());
 
-function start(): TestEngine {
+function start(driftPolicy: DriftPolicy = 'correct'): TestEngine {
   const engine = new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId, namespace });
-  engine.configure(unit('one', { defaultNamespace: namespace }));
+  engine.configure(unit('one', { defaultNamespace: namespace, driftPolicy }));
   return engine;
 }
+
+const edit = async (): Promise<string> =>
+  await cluster.kubectl(['-n', namespace, 'patch', 'configmap', 'a', '--type=merge', '-p', '{"data":{"x":"2"}}']);
+const data = async (): Promise<unknown> => (await api.get(`/api/v1/namespaces/${namespace}/configmaps/a`))?.['data'];
 
 const secret = (): Manifest => ({ apiVersion: 'v1', kind: 'Secret', metadata: { name: 's', namespace }, stringData: { p: 'x' } });
 
@@ -47,21 +52,67 @@ describe('A restarted engine', () => {
     const webNow = await api.get(`/apis/apps/v1/namespaces/${namespace}/deployments/web`);
     expect(webNow?.metadata.managedFields?.find(({ operation }) => operation === 'Apply')).toEqual(applied);
     // It knows what it owns again.
-    await cluster.kubectl(['-n', namespace, 'patch', 'configmap', 'a', '--type=merge', '-p', '{"data":{"x":"2"}}']);
+    await edit();
     expect(await engine.drift(() => true)).toMatchObject({ outcome: 'corrected', fields: [{ path: '.data.x' }] });
   });
 
-  it('prunes what left Git meanwhile and puts back what was edited', async () => {
+  it('prunes what left Git meanwhile, and corrects and reports what was edited', async () => {
     {
       await using engine = start();
       await engine.apply('one', [configMap(namespace, 'a'), configMap(namespace, 'b'), secret()]);
     }
-    await cluster.kubectl(['-n', namespace, 'patch', 'configmap', 'a', '--type=merge', '-p', '{"data":{"x":"2"}}']);
+    await edit();
     await using engine = start();
     const state = await engine.apply('one', [configMap(namespace, 'a')]);
-    expect(actions(state)).toEqual(['ConfigMap a configured', 'ConfigMap b pruned', 'Secret s pruned']);
-    expect((await api.get(`/api/v1/namespaces/${namespace}/configmaps/a`))?.['data']).toEqual({ x: '1' });
+    expect(actions(state)).toEqual(['ConfigMap a unchanged', 'ConfigMap b pruned', 'Secret s pruned']);
+    expect(await engine.drift(() => true)).toMatchObject({
+      outcome: 'corrected',
+      manager: 'kubectl-patch',
+      fields: [{ path: '.data.x', desired: '"1"', live: '"2"' }],
+    });
+    expect(await data()).toEqual({ x: '1' });
     expect(await api.get(`/api/v1/namespaces/${namespace}/secrets/s`)).toBeUndefined();
+  });
+
+  it('reports what was edited meanwhile and leaves it, under the policy "report"', async () => {
+    {
+      await using engine = start('report');
+      await engine.apply('one', [configMap(namespace, 'a')]);
+    }
+    await edit();
+    await using engine = start('report');
+    await engine.apply('one', [configMap(namespace, 'a')]);
+    expect(await engine.drift(() => true)).toMatchObject({ outcome: 'reported', fields: [{ path: '.data.x' }] });
+    await engine.apply('one', [configMap(namespace, 'a'), configMap(namespace, 'b')]);
+    expect(await data()).toEqual({ x: '2' });
+  });
+
+  it('leaves what was edited meanwhile, under the policy "off"', async () => {
+    {
+      await using engine = start('off');
+      await engine.apply('one', [configMap(namespace, 'a')]);
+    }
+    await edit();
+    await using engine = start('off');
+    await engine.apply('one', [configMap(namespace, 'a')]);
+    await engine.apply('one', [configMap(namespace, 'a'), configMap(namespace, 'b')]);
+    expect(await data()).toEqual({ x: '2' });
+    expect(engine.recorder.drifts).toEqual([]);
+  });
+
+  it('does not take a value that the server writes in another way for drift', async () => {
+    const web = deployment(namespace, 'web');
+    const containers = (web['spec'] as { template: { spec: { containers: { resources?: unknown }[] } } }).template.spec
+      .containers;
+    for (const container of containers) container.resources = { requests: { cpu: '1000m' } };
+    {
+      await using engine = start();
+      await engine.apply('one', [web]);
+    }
+    await using engine = start();
+    const state = await engine.apply('one', [web]);
+    expect(actions(state)).toEqual(['Deployment web unchanged']);
+    expect(engine.recorder.drifts).toEqual([]);
   });
 
   it('finishes what was cut off in the middle', async () => {

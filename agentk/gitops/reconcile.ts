@@ -1,3 +1,4 @@
+import type { LiveObject } from '../kube/cluster.ts';
 import { applyInOrder } from './apply/apply.ts';
 import { placeBundle } from './desired/desired.ts';
 import { followScope } from './inventory/follow-scope.ts';
@@ -5,6 +6,7 @@ import { type Inventory, scopeOf, unite } from './inventory/inventory.ts';
 import type { ChangeSet } from './plan/change-set.ts';
 import { orderObjects } from './plan/order.ts';
 import { planSync } from './plan/plan.ts';
+import type { TrackedObject } from './plan/tracked-object.ts';
 import type { UnitObjects } from './plan/unit-objects.ts';
 import { prune, reasonNotToPrune } from './prune/prune.ts';
 import type { EngineParts, Neighbours } from './sync-context.ts';
@@ -17,6 +19,8 @@ export interface Reconciliation {
   readonly inventory: Inventory;
   readonly neighbours: Neighbours;
   readonly parts: EngineParts;
+  /** The live object differs from what was applied before this agent started. */
+  readonly drifted: (tracked: TrackedObject, live: LiveObject) => void;
   /** Called whenever an object's outcome is known. */
   readonly progress: () => void;
 }
@@ -26,7 +30,7 @@ export interface Reconciliation {
  * objects are outcomes; it throws when nothing could be done, or the signal's reason, with no request left on its way.
  */
 export async function reconcile(sync: Reconciliation, signal: AbortSignal): Promise<ChangeSet> {
-  const { unit, bundle, objects, inventory, neighbours, parts } = sync;
+  const { unit, bundle, objects, inventory, neighbours, parts, progress, drifted } = sync;
   const { live } = parts;
   const { applySetId } = inventory;
 
@@ -56,7 +60,7 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
 
   // Apply.
   const order = orderObjects(desired);
-  const apply = { steps: plan.steps, order, objects: objects.byKey, applySetId, parts, progress: sync.progress };
+  const apply = { steps: plan.steps, order, objects: objects.byKey, applySetId, parts, progress, drifted };
   await applyInOrder(apply, signal);
 
   // Prune, but only when Git's word is known to be whole and in place.

@@ -13,7 +13,7 @@ import { DriftWatch } from './drift/drift-watch.ts';
 import type { Inventory } from './inventory/inventory.ts';
 import type { LiveEntry } from './live/live-entry.ts';
 import { type ChangeSet, retryOf } from './plan/change-set.ts';
-import { NOT_TRIED } from './plan/tracked-object.ts';
+import { NOT_TRIED, type TrackedObject } from './plan/tracked-object.ts';
 import { UnitObjects } from './plan/unit-objects.ts';
 import { reconcile } from './reconcile.ts';
 import { SyncLog } from './status/sync-log.ts';
@@ -178,7 +178,8 @@ export class UnitSync {
     try {
       const { parts, inventory, neighbours } = this.#deps;
       const progress = (): void => this.#status.touch();
-      const sync = { unit: this.#unit, bundle, objects: this.#objects, inventory, neighbours, parts, progress };
+      const drifted = (tracked: TrackedObject, live: LiveObject): void => this.#driftWatch.seen(tracked, live);
+      const sync = { unit: this.#unit, bundle, objects: this.#objects, inventory, neighbours, parts, progress, drifted };
       const changes = await reconcile(sync, scope.signal);
       this.#finish(bundle, changes, startedAt);
       if (first) this.#deps.finished();

@@ -60,6 +60,8 @@ export interface ObjectRef {
 export interface ApplyOptions {
   readonly fieldManager: string;
   readonly force: boolean;
+  /** Only says what would come of it; nothing is stored. */
+  readonly dryRun?: boolean;
 }
 
 export interface DeleteOptions {

@@ -59,7 +59,8 @@ export class KubeCluster implements Cluster, AsyncDisposable {
     options: ApplyOptions,
     signal: AbortSignal,
   ): Promise<{ readonly object: LiveObject; readonly created: boolean }> {
-    const path = objectPath(ref, { fieldManager: options.fieldManager, force: options.force });
+    const { fieldManager, force, dryRun } = options;
+    const path = objectPath(ref, { fieldManager, force, dryRun: dryRun === true ? 'All' : undefined });
     const startedAt = performance.now();
     const answer = await this.#writes.run(
       async () =>
@@ -76,7 +77,7 @@ export class KubeCluster implements Cluster, AsyncDisposable {
     const elapsedMs = performance.now() - startedAt;
     return {
       object,
-      created: answer.maybeRepeated && wasCreatedBy(object, options.fieldManager, answer.headers.date, elapsedMs),
+      created: answer.maybeRepeated && wasCreatedBy(object, fieldManager, answer.headers.date, elapsedMs),
     };
   }
 

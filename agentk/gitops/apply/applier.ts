@@ -70,6 +70,16 @@ export class Applier {
     return applied;
   }
 
+  /** What `apply` would make of the live object; nothing is stored. */
+  async preview(tracked: TrackedObject, applySetId: string, uid: string, signal: AbortSignal): Promise<LiveObject> {
+    const { desired } = tracked;
+    const ref = this.ref(desired);
+    if (ref === undefined) throw new KubeError(`${desired.id.kind} is not served`, { code: 404, reason: 'NotFound' });
+    const { cluster, fieldManager } = this.#deps;
+    const options = { fieldManager, force: true, dryRun: true };
+    return (await cluster.apply(ref, this.body(desired, applySetId, uid), options, signal)).object;
+  }
+
   /**
    * Moves what an edit put in place of our fields into our own entry, so that the next apply removes it; false when there
    * is nothing of that kind. See `adoptionPatch` for `structs`.

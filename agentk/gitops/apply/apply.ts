@@ -23,6 +23,8 @@ export interface ApplyInput {
   readonly objects: ReadonlyMap<string, TrackedObject>;
   readonly applySetId: string;
   readonly parts: EngineParts;
+  /** The live object differs from what was applied before this agent started. */
+  readonly drifted: (tracked: TrackedObject, live: LiveObject) => void;
   /** Called after each outcome. */
   readonly progress: () => void;
 }
@@ -156,9 +158,29 @@ class ApplyRun {
       this.#lists.set(place, list);
     }
     const object = (await list).get(tracked.key);
-    if (object === undefined || !covers(parts.applier.body(tracked.desired, applySetId), object)) return false;
-    tracked.settle(object, parts.fieldManager);
+    if (object === undefined) return false;
+    if (covers(parts.applier.body(tracked.desired, applySetId), object)) tracked.settle(object, parts.fieldManager);
+    else if (!(await this.#compared(tracked, object))) return false;
     return tracked.state !== undefined;
+  }
+
+  /**
+   * Has the API server say what applying would make of the object. When that is what it is, values are only written in
+   * another way. Otherwise it drifted while nobody watched, and is judged by what it should be, as any drift is.
+   * False when the server refuses: an apply tells why.
+   */
+  async #compared(tracked: TrackedObject, live: LiveObject): Promise<boolean> {
+    const { parts, applySetId, drifted } = this.#input;
+    let wanted: LiveObject;
+    try {
+      wanted = await parts.applier.preview(tracked, applySetId, live.metadata.uid, this.#signal);
+    } catch (error) {
+      if (error instanceof KubeError) return false;
+      throw error;
+    }
+    tracked.expect(wanted, live, parts.fieldManager);
+    if (tracked.state !== undefined) drifted(tracked, live);
+    return true;
   }
 }
 

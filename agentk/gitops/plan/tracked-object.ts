@@ -14,6 +14,8 @@ export interface Outcome {
   readonly retry: 'soon' | 'slowly' | 'never';
 }
 
+const BEFORE_ALL = '0';
+
 export const NOT_TRIED: Outcome = { action: 'waiting', reason: 'Pending', message: '', retry: 'never' };
 
 /** One object of a unit: what Git wants, what we know that we wrote, how it is. */
@@ -73,6 +75,16 @@ export class TrackedObject {
     this.digest = this.desired.object.digest;
     this.dirty = false;
     this.assess(object);
+  }
+
+  /** The live object should be as `wanted`, which the API server made of it without storing it. */
+  expect(wanted: LiveObject, live: LiveObject, manager: string): void {
+    const state = ownedState(wanted, manager);
+    // Older than anything that a watch tells: every view of the object is to be judged by it.
+    this.state = state === undefined ? undefined : { ...state, resourceVersion: BEFORE_ALL };
+    this.digest = this.desired.object.digest;
+    this.dirty = false;
+    this.assess(live);
   }
 
   /** Nothing is known of it any more. */

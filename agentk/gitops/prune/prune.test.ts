@@ -16,8 +16,9 @@ import {
   unit,
 } from '../engine-fixture.ts';
 import { liveEntry } from '../live/live-entry.ts';
+import type { Pruned } from '../plan/change-set.ts';
 import type { EngineParts } from '../sync-context.ts';
-import { type Pruned, prune } from './prune.ts';
+import { prune } from './prune.ts';
 
 const shared = useCluster();
 const signal = new AbortController().signal;
