@@ -123,7 +123,7 @@ export class TestAgent implements Disposable {
 
   async hello(held: HeldUnit[] = []): Promise<void> {
     const meta = { version: '1.2.3', commitId: 'c0ffee', podNamespace: 'ns', podName: 'pod', kubernetesVersion: 'v1.36' };
-    await this.send({ $case: 'hello', value: { meta, capabilities: [], held, configurationCommitId: '' } });
+    await this.send({ $case: 'hello', value: { meta, held } });
   }
 
   async send(message: ConnectRequest['message']): Promise<void> {

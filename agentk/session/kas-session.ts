@@ -80,7 +80,7 @@ export class KasSession implements Part {
     let sending: Promise<void> | undefined;
     try {
       for await (const response of session.responses) {
-        if (response.message?.$case === 'welcome') {
+        if (response.message?.$case === 'welcome' && sending === undefined) {
           this.#welcome(response.message.value);
           backoff.reset();
           ready();
@@ -102,9 +102,7 @@ export class KasSession implements Part {
         $case: 'hello',
         value: {
           meta: { version: VERSION, ...meta },
-          capabilities: [],
           held: held.filter((bundle) => !this.#distrusted.has(bundle.unit)).map(fromHeld),
-          configurationCommitId: '',
         },
       },
     };

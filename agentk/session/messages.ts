@@ -52,7 +52,7 @@ export function toConfiguration(message: ConfigurationMessage): gitops.Configura
 }
 
 export function fromHeld(bundle: gitops.UnitBundle): HeldUnit {
-  return { name: bundle.unit, digest: Buffer.from(bundle.bundle.digest, 'hex'), commitId: bundle.commitId };
+  return { name: bundle.unit, digest: Buffer.from(bundle.bundle.digest, 'hex') };
 }
 
 const PHASES: Readonly<Record<gitops.Phase, Phase>> = {
@@ -86,8 +86,10 @@ const OUTCOMES: Readonly<Record<gitops.Drift['outcome'], DriftOutcome>> = {
   failed: DriftOutcome.DRIFT_OUTCOME_FAILED,
 };
 
-/** Objects in one message: with texts cut as below it stays far below the protocol's 1 MiB. */
-const OBJECTS_PER_MESSAGE = 200;
+/** Of the texts in one message: a quarter of the protocol's 1 MiB, which leaves room for a last object of any size. */
+const MAX_MESSAGE_BYTES = 256 << 10;
+/** What an object takes beside its texts, generously. */
+const OBJECT_BYTES = 64;
 const MAX_TEXT_LENGTH = 2_000;
 
 /** The whole state of a unit, in as many messages as its objects need. */
@@ -102,9 +104,7 @@ export function* syncReports(state: gitops.SyncState): Generator<ConnectRequest,
     startedAt: state.startedAt,
     finishedAt: state.finishedAt,
   } satisfies Omit<SyncReport, 'objects' | 'last'>;
-  for (let at = 0; at === 0 || at < state.objects.length; at += OBJECTS_PER_MESSAGE) {
-    const objects = state.objects.slice(at, at + OBJECTS_PER_MESSAGE).map(fromObjectResult);
-    const last = at + OBJECTS_PER_MESSAGE >= state.objects.length;
+  for (const { objects, last } of portions(state.objects)) {
     yield { message: { $case: 'syncReport', value: { ...head, objects, last } } };
   }
 }
@@ -114,10 +114,10 @@ export function* objectReports(
   state: gitops.SyncState,
   changed: readonly gitops.ObjectResult[],
 ): Generator<ConnectRequest, void, void> {
-  for (let at = 0; at === 0 || at < changed.length; at += OBJECTS_PER_MESSAGE) {
+  for (const { objects } of portions(changed)) {
     const value: ObjectReport = {
       unit: state.unit,
-      objects: changed.slice(at, at + OBJECTS_PER_MESSAGE).map(fromObjectResult),
+      objects,
       phase: PHASES[state.phase],
       reason: state.reason,
       message: cut(state.message),
@@ -147,6 +147,26 @@ export function fromDrift(drift: gitops.Drift): ConnectRequest {
 export function fromClusterEvent(event: gitops.ClusterEvent): ConnectRequest {
   const value: ClusterEventMessage = { ...event, message: cut(event.message) };
   return { message: { $case: 'clusterEvent', value } };
+}
+
+/** The objects in portions that fit a message, at least one portion. */
+function* portions(results: readonly gitops.ObjectResult[]): Generator<{ objects: ObjectResultMessage[]; last: boolean }> {
+  let objects: ObjectResultMessage[] = [];
+  let bytes = 0;
+  for (const result of results) {
+    if (bytes >= MAX_MESSAGE_BYTES) {
+      yield { objects, last: false };
+      objects = [];
+      bytes = 0;
+    }
+    const object = fromObjectResult(result);
+    objects.push(object);
+    bytes += OBJECT_BYTES;
+    for (const text of [object.reason, object.message, object.source, object.healthMessage, ...Object.values(result.id)]) {
+      bytes += Buffer.byteLength(text);
+    }
+  }
+  yield { objects, last: true };
 }
 
 function fromObjectResult(result: gitops.ObjectResult): ObjectResultMessage {

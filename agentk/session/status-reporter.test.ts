@@ -1,4 +1,4 @@
-import type { ConnectRequest } from '../../proto/gen/kas/agent/v1/session.ts';
+import { ConnectRequest } from '../../proto/gen/kas/agent/v1/session.ts';
 import type { Drift, ObjectResult, SyncState } from '../gitops/unit.ts';
 import { StatusReporter } from './status-reporter.ts';
 
@@ -74,16 +74,22 @@ describe('a connection', () => {
     expect(await next(messages)).toMatchObject({ $case: 'drift' });
   });
 
-  test('splits the report of a unit with many objects', async () => {
+  test('splits the report of a unit with many objects so that every message stays below 1 MiB', async () => {
     const reporter = new StatusReporter();
-    reporter.sync(state({ objects: Array.from({ length: 450 }, (_, i) => result(`n${i}`)) }));
+    const text = 'ü'.repeat(2_000);
+    reporter.sync(
+      state({ objects: Array.from({ length: 450 }, (_, i) => result(`n${i}`, { message: text, healthMessage: text })) }),
+    );
     const messages = reporter.messages(ended.signal);
-    const parts = [await next(messages), await next(messages), await next(messages)];
-    expect(parts.map((part) => part.$case === 'syncReport' && [part.value.objects.length, part.value.last])).toEqual([
-      [200, false],
-      [200, false],
-      [50, true],
-    ]);
+    let objects = 0;
+    for (let last = false; !last; ) {
+      const part = await next(messages);
+      if (part.$case !== 'syncReport') throw new Error(part.$case);
+      expect(ConnectRequest.encode({ message: part }).finish().length).toBeLessThan(1 << 20);
+      objects += part.value.objects.length;
+      last = part.value.last;
+    }
+    expect(objects).toBe(450);
   });
 
   test('sends again what the connection before it may have lost', async () => {

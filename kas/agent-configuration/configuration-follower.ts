@@ -9,8 +9,8 @@ import type { RefWatcher } from '../change-detection/ref-watcher.ts';
 import type { GitalyClientPool } from '../gitaly/gitaly-client-pool.ts';
 import type { Blob } from '../gitaly/gitaly-repository.ts';
 import type { AgentInfo, ProjectInfo } from '../registry/registry.ts';
+import type { SourceProblem } from '../source-problem.ts';
 import { requireCommit } from '../units/list-files.ts';
-import type { SourceProblem } from '../units/unit-source.ts';
 import { parseConfiguration } from './parse-configuration.ts';
 
 export interface ConfigurationFollowerDeps {

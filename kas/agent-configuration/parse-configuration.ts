@@ -1,7 +1,7 @@
 import { UserError } from '../../lib/errors.ts';
 import { parseYamlConfig } from '../../lib/yaml-config.ts';
 import type { AgentConfiguration } from '../agent-session/agent-configuration.ts';
-import type { SourceProblem } from '../units/unit-source.ts';
+import type { SourceProblem } from '../source-problem.ts';
 import { type ConfigurationFile, configurationSchema } from './schema.ts';
 
 export type ParsedConfiguration =

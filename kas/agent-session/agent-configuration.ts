@@ -1,6 +1,6 @@
 import type { LogLevel } from '../../lib/log.ts';
 import type { AgentInfo } from '../registry/registry.ts';
-import type { SourceProblem } from '../units/unit-source.ts';
+import type { SourceProblem } from '../source-problem.ts';
 
 export type DriftPolicy = 'correct' | 'report' | 'off';
 

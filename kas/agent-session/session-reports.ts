@@ -1,6 +1,7 @@
 import type { AgentInfo } from '../registry/registry.ts';
+import type { SourceProblem } from '../source-problem.ts';
 import type { ClusterEvent, Drift, ObjectReport, SyncReport } from '../sync-status/unit-status.ts';
-import type { SourceProblem, UnitSnapshot } from '../units/unit-source.ts';
+import type { UnitSnapshot } from '../units/unit-source.ts';
 import type { AgentUnit, ConfigurationSnapshot } from './agent-configuration.ts';
 
 /** Where a session's findings go: the sync status and the log. */

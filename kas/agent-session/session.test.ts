@@ -86,10 +86,10 @@ test('an agent that comes back with the newest bundle gets a header alone; with 
   before.end();
   await before.ended;
 
-  using informed = await TestAgent.connect(address, token, [{ name: 'shop', digest, commitId: 'x' }]);
+  using informed = await TestAgent.connect(address, token, [{ name: 'shop', digest }]);
   expect((await informed.next('bundleHeader')).baseDigest).toEqual(digest);
 
-  using strange = await TestAgent.connect(address, token, [{ name: 'shop', digest: Buffer.alloc(32, 7), commitId: 'x' }]);
+  using strange = await TestAgent.connect(address, token, [{ name: 'shop', digest: Buffer.alloc(32, 7) }]);
   expect((await strange.next('bundleHeader')).baseDigest).toHaveLength(0);
   await strange.next('bundleTrailer');
 });

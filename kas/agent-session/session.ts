@@ -192,8 +192,11 @@ export class Session {
         await reports.configuration(this.#agent, snapshot);
         signal.throwIfAborted();
         const { configuration } = snapshot;
-        if (configuration === undefined || JSON.stringify(configuration) === sent) continue;
-        sent = JSON.stringify(configuration);
+        if (configuration === undefined) continue;
+        // A commit that changes other files of the project is no new configuration.
+        const content = JSON.stringify({ ...configuration, commitId: '' });
+        if (content === sent) continue;
+        sent = content;
         this.#outbox.configure(configuration);
         for (const unit of feeds.configure(configuration.units)) this.#outbox.withdraw(unit);
       }

@@ -32,15 +32,16 @@ const EXIT_UNHEALTHY = 2;
 
 /**
  * Shows what is live, what is not, and why. Exit code: 0, or 2 when a unit is degraded or failed (without `--watch`).
- * With a CA file it speaks TLS, without in plain text.
+ * It speaks TLS to `grpcs://`, with the CAs of the system or those of the CA file; plain text otherwise.
  */
 export async function runStatus(args: readonly string[], signal: AbortSignal): Promise<void> {
   const values = parseCommandLine(args, OPTIONS, STATUS_USAGE);
   const output = values['output'] ?? 'table';
   if (output !== 'table' && output !== 'json') throw new UserError(`--output must be table or json\nUsage: ${STATUS_USAGE}`);
-  const address = required(values, 'api', STATUS_USAGE).replace(/^grpcs?:\/\//, '');
+  const url = required(values, 'api', STATUS_USAGE);
+  const address = url.replace(/^grpcs?:\/\//, '');
   const secret = await readApiSecret(required(values, 'secret-file', STATUS_USAGE));
-  const client = new SyncStatusServiceClient(address, await channelCredentials(values['ca-file']), {
+  const client = new SyncStatusServiceClient(address, await channelCredentials(url, values['ca-file']), {
     'grpc.max_receive_message_length': -1,
   });
   const selector: UnitSelector = {
@@ -107,8 +108,9 @@ async function watch(
   }
 }
 
-async function channelCredentials(caFile: string | boolean | undefined): Promise<ChannelCredentials> {
-  if (typeof caFile !== 'string') return ChannelCredentials.createInsecure();
+async function channelCredentials(url: string, caFile: string | boolean | undefined): Promise<ChannelCredentials> {
+  if (typeof caFile !== 'string')
+    return url.startsWith('grpcs://') ? ChannelCredentials.createSsl() : ChannelCredentials.createInsecure();
   try {
     return ChannelCredentials.createSsl(await readFile(caFile));
   } catch (error) {

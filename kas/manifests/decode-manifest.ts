@@ -1,6 +1,6 @@
 import { type BundleObject, contentDigest } from '../../lib/bundle.ts';
 import { formatObjectId, type ObjectId } from '../../lib/object-id.ts';
-import type { SourceProblem } from '../units/unit-source.ts';
+import type { SourceProblem } from '../source-problem.ts';
 import { type ManifestDocument, readDocuments } from './documents.ts';
 import { canonicalJson, describeType, Mapping, type Value } from './manifest-value.ts';
 import { normalize } from './normalize.ts';

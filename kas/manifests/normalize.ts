@@ -1,5 +1,5 @@
 import type { ObjectId } from '../../lib/object-id.ts';
-import type { SourceProblem } from '../units/unit-source.ts';
+import type { SourceProblem } from '../source-problem.ts';
 import { describeType, Mapping, type Value } from './manifest-value.ts';
 
 const ownedByServer = ['creationTimestamp', 'generation', 'managedFields', 'resourceVersion', 'selfLink', 'uid'];

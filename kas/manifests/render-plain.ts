@@ -1,5 +1,5 @@
 import { compareObjectIds, formatObjectId, objectKey } from '../../lib/object-id.ts';
-import type { SourceProblem } from '../units/unit-source.ts';
+import type { SourceProblem } from '../source-problem.ts';
 import { type DecodedFile, decodeManifest, type ManifestObject } from './decode-manifest.ts';
 
 export interface ManifestFile {

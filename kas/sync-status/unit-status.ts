@@ -1,5 +1,5 @@
 import type { ObjectId } from '../../lib/object-id.ts';
-import type { SourceProblem } from '../units/unit-source.ts';
+import type { SourceProblem } from '../source-problem.ts';
 
 export type Phase = 'pending' | 'progressing' | 'synced' | 'degraded' | 'failed';
 export type Action = 'created' | 'configured' | 'unchanged' | 'pruned' | 'failed' | 'waiting' | 'skipped';

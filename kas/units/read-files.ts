@@ -1,9 +1,9 @@
 import type { ManifestLimits } from '../config/kas-config.ts';
 import type { FileEntry, GitalyRepository } from '../gitaly/gitaly-repository.ts';
 import type { ManifestFile } from '../manifests/render-plain.ts';
+import type { SourceProblem } from '../source-problem.ts';
 import type { BlobCache } from './blob-cache.ts';
 import { RefusedUnit, refuse } from './refused-unit.ts';
-import type { SourceProblem } from './unit-source.ts';
 
 /** Files asked for in one call. */
 const BATCH_SIZE = 500;

@@ -7,8 +7,9 @@ import type { Logger } from '../../lib/log.ts';
 import { forNewest } from '../change-detection/for-newest.ts';
 import { type RefState, repositoryProblem } from '../change-detection/ref-state.ts';
 import type { RefWatcher } from '../change-detection/ref-watcher.ts';
+import type { SourceProblem } from '../source-problem.ts';
 import type { Rendering, UnitRenderer } from './unit-renderer.ts';
-import type { SourceProblem, UnitRequest, UnitSnapshot } from './unit-source.ts';
+import type { UnitRequest, UnitSnapshot } from './unit-source.ts';
 
 export interface SharedUnitDeps {
   readonly refs: RefWatcher;

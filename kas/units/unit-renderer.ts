@@ -8,12 +8,13 @@ import type { FileEntry } from '../gitaly/gitaly-repository.ts';
 import type { DecodedFile } from '../manifests/decode-manifest.ts';
 import { type ManifestFile, renderPlain } from '../manifests/render-plain.ts';
 import { selectFiles } from '../manifests/select-files.ts';
+import type { SourceProblem } from '../source-problem.ts';
 import type { BlobCache } from './blob-cache.ts';
 import { DecodedFiles } from './decoded-files.ts';
 import { listFiles } from './list-files.ts';
 import { readFiles } from './read-files.ts';
 import { RefusedUnit, refuse } from './refused-unit.ts';
-import type { SourceProblem, UnitRequest } from './unit-source.ts';
+import type { UnitRequest } from './unit-source.ts';
 
 export interface UnitRendererDeps {
   readonly gitaly: GitalyClientPool;

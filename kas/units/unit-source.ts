@@ -1,5 +1,6 @@
 import type { Bundle } from '../../lib/bundle.ts';
 import type { ProjectInfo } from '../registry/registry.ts';
+import type { SourceProblem } from '../source-problem.ts';
 
 /** What makes a unit's content: two agents that ask for the same share one poll, one fetch and one rendering. */
 export interface UnitRequest {
@@ -10,20 +11,6 @@ export interface UnitRequest {
   readonly globs: readonly string[];
   /** Namespace of objects that name none: part of the content, since it decides what is a duplicate. */
   readonly defaultNamespace: string;
-}
-
-/** Something wrong with manifests or their repository, for the sync status and the log. */
-export interface SourceProblem {
-  readonly severity: 'warning' | 'error';
-  /** Constant in CamelCase: `InvalidYaml`, `MissingKind`, `FileTooLarge`, `GlobMatchesNothing`, `RefNotFound`, … */
-  readonly reason: string;
-  /** Says what is wrong and what to do. */
-  readonly message: string;
-  readonly file?: string;
-  /** From 1. */
-  readonly line?: number;
-  /** `Deployment default/app`, where it is known. */
-  readonly object?: string;
 }
 
 /** The state of a unit's source. */

@@ -1,16 +1,10 @@
 import { readFile } from 'node:fs/promises';
-import {
-  logVerbosity,
-  ServerCredentials,
-  type ServerOptions,
-  type ServiceDefinition,
-  setLogVerbosity,
-  type UntypedServiceImplementation,
-} from '@grpc/grpc-js';
+import { ServerCredentials, type ServerOptions, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { aborted, sleep } from '../abort.ts';
-import { formatListenAddress, type ListenAddress } from '../config-types.ts';
+import type { ListenAddress } from '../config-types.ts';
 import { UserError } from '../errors.ts';
 import type { Part } from '../stages.ts';
+import { bind } from './bind.ts';
 import { WindowedServer } from './windows.ts';
 
 export interface GrpcListenerOptions {
@@ -74,7 +68,7 @@ export class GrpcListener implements Part {
     const server = new WindowedServer(this.#options.serverOptions);
     for (const { definition, handlers } of this.#services) server.addService(definition, handlers);
     try {
-      this.#bound.resolve({ host: this.#options.address.host, port: await this.#bind(server) });
+      this.#bound.resolve(await bind(server, this.name, this.#options.address, await this.#credentials()));
     } catch (error) {
       this.#bound.reject(error);
       throw error;
@@ -88,26 +82,6 @@ export class GrpcListener implements Part {
     this.#forced.abort(new DOMException('The server has stopped', 'AbortError'));
     await sleep(FORCE_DELAY_MS, ended.signal).catch(() => undefined);
     server.forceShutdown();
-  }
-
-  async #bind(server: WindowedServer): Promise<number> {
-    const credentials = await this.#credentials();
-    const address = formatListenAddress(this.#options.address);
-    const { promise, resolve, reject } = Promise.withResolvers<number>();
-    // It would print a failure that we report ourselves.
-    setLogVerbosity(logVerbosity.NONE);
-    server.bindAsync(address, credentials, (error, port) => {
-      setLogVerbosity(logVerbosity.ERROR);
-      if (error === null) resolve(port);
-      else reject(this.#bindError(address, error));
-    });
-    return await promise;
-  }
-
-  #bindError(address: string, cause: Error): UserError {
-    // "No address added out of total 1 resolved errors: [listen EADDRINUSE: address already in use 127.0.0.1:8150]"
-    const detail = /errors: \[(?:listen )?(.*)\]/.exec(cause.message)?.[1] ?? cause.message;
-    return new UserError(`${this.name}: cannot listen on ${address}: ${detail}`, { kind: 'precondition', cause });
   }
 
   async #credentials(): Promise<ServerCredentials> {

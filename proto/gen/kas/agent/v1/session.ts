@@ -180,18 +180,16 @@ export interface AgentMeta {
 }
 
 export interface Hello {
-  meta: AgentMeta | undefined;
-  capabilities: string[];
+  meta:
+    | AgentMeta
+    | undefined;
   /** Bundles whose content the agent holds: a base for differences. */
   held: HeldUnit[];
-  /** Configuration the agent works by; empty after its start. */
-  configurationCommitId: string;
 }
 
 export interface HeldUnit {
   name: string;
   digest: Buffer;
-  commitId: string;
 }
 
 export interface Welcome {
@@ -230,7 +228,7 @@ export interface BundleHeader {
   unit: string;
   project: string;
   commitId: string;
-  /** See lib/bundle-digest.ts. */
+  /** See lib/bundle.ts. */
   digest: Buffer;
   /** Bundle the chunks build on; empty for a whole one. */
   baseDigest: Buffer;
@@ -792,7 +790,7 @@ export const AgentMeta: MessageFns<AgentMeta> = {
 };
 
 function createBaseHello(): Hello {
-  return { meta: undefined, capabilities: [], held: [], configurationCommitId: "" };
+  return { meta: undefined, held: [] };
 }
 
 export const Hello: MessageFns<Hello> = {
@@ -800,14 +798,8 @@ export const Hello: MessageFns<Hello> = {
     if (message.meta !== undefined) {
       AgentMeta.encode(message.meta, writer.uint32(10).fork()).join();
     }
-    for (const v of message.capabilities) {
-      writer.uint32(18).string(v!);
-    }
     for (const v of message.held) {
-      HeldUnit.encode(v!, writer.uint32(26).fork()).join();
-    }
-    if (message.configurationCommitId !== "") {
-      writer.uint32(34).string(message.configurationCommitId);
+      HeldUnit.encode(v!, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -838,23 +830,7 @@ export const Hello: MessageFns<Hello> = {
               break;
             }
 
-            message.capabilities.push(reader.string());
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
             message.held.push(HeldUnit.decode(reader, reader.uint32()));
-            continue;
-          }
-          case 4: {
-            if (tag !== 34) {
-              break;
-            }
-
-            message.configurationCommitId = reader.string();
             continue;
           }
         }
@@ -872,15 +848,7 @@ export const Hello: MessageFns<Hello> = {
   fromJSON(object: any): Hello {
     return {
       meta: isSet(object.meta) ? AgentMeta.fromJSON(object.meta) : undefined,
-      capabilities: globalThis.Array.isArray(object?.capabilities)
-        ? object.capabilities.map((e: any) => globalThis.String(e))
-        : [],
       held: globalThis.Array.isArray(object?.held) ? object.held.map((e: any) => HeldUnit.fromJSON(e)) : [],
-      configurationCommitId: isSet(object.configurationCommitId)
-        ? globalThis.String(object.configurationCommitId)
-        : isSet(object.configuration_commit_id)
-        ? globalThis.String(object.configuration_commit_id)
-        : "",
     };
   },
 
@@ -889,14 +857,8 @@ export const Hello: MessageFns<Hello> = {
     if (message.meta !== undefined) {
       obj.meta = AgentMeta.toJSON(message.meta);
     }
-    if (message.capabilities?.length) {
-      obj.capabilities = message.capabilities;
-    }
     if (message.held?.length) {
       obj.held = message.held.map((e) => HeldUnit.toJSON(e));
-    }
-    if (message.configurationCommitId !== "") {
-      obj.configurationCommitId = message.configurationCommitId;
     }
     return obj;
   },
@@ -907,15 +869,13 @@ export const Hello: MessageFns<Hello> = {
   fromPartial<I extends Exact<DeepPartial<Hello>, I>>(object: I): Hello {
     const message = createBaseHello();
     message.meta = (object.meta !== undefined && object.meta !== null) ? AgentMeta.fromPartial(object.meta) : undefined;
-    message.capabilities = object.capabilities?.map((e) => e) || [];
     message.held = object.held?.map((e) => HeldUnit.fromPartial(e)) || [];
-    message.configurationCommitId = object.configurationCommitId ?? "";
     return message;
   },
 };
 
 function createBaseHeldUnit(): HeldUnit {
-  return { name: "", digest: Buffer.alloc(0), commitId: "" };
+  return { name: "", digest: Buffer.alloc(0) };
 }
 
 export const HeldUnit: MessageFns<HeldUnit> = {
@@ -925,9 +885,6 @@ export const HeldUnit: MessageFns<HeldUnit> = {
     }
     if (message.digest.length !== 0) {
       writer.uint32(18).bytes(message.digest);
-    }
-    if (message.commitId !== "") {
-      writer.uint32(26).string(message.commitId);
     }
     return writer;
   },
@@ -961,14 +918,6 @@ export const HeldUnit: MessageFns<HeldUnit> = {
             message.digest = Buffer.from(reader.bytes());
             continue;
           }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.commitId = reader.string();
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -985,11 +934,6 @@ export const HeldUnit: MessageFns<HeldUnit> = {
     return {
       name: isSet(object.name) ? globalThis.String(object.name) : "",
       digest: isSet(object.digest) ? Buffer.from(bytesFromBase64(object.digest)) : Buffer.alloc(0),
-      commitId: isSet(object.commitId)
-        ? globalThis.String(object.commitId)
-        : isSet(object.commit_id)
-        ? globalThis.String(object.commit_id)
-        : "",
     };
   },
 
@@ -1001,9 +945,6 @@ export const HeldUnit: MessageFns<HeldUnit> = {
     if (message.digest.length !== 0) {
       obj.digest = base64FromBytes(message.digest);
     }
-    if (message.commitId !== "") {
-      obj.commitId = message.commitId;
-    }
     return obj;
   },
 
@@ -1014,7 +955,6 @@ export const HeldUnit: MessageFns<HeldUnit> = {
     const message = createBaseHeldUnit();
     message.name = object.name ?? "";
     message.digest = object.digest ?? Buffer.alloc(0);
-    message.commitId = object.commitId ?? "";
     return message;
   },
 };
@@ -2367,7 +2307,8 @@ export type SessionService = typeof SessionService;
 export const SessionService = {
   /**
    * One per running agentk, opened by it. Metadata: `authorization: Bearer <agent token>`.
-   * Errors: UNAUTHENTICATED token unknown; PERMISSION_DENIED agent is barred; UNAVAILABLE try again.
+   * Errors: UNAUTHENTICATED token unknown; PERMISSION_DENIED agent is barred; INVALID_ARGUMENT the agent breaks the
+   * order of messages; RESOURCE_EXHAUSTED a report is too large; UNAVAILABLE try again.
    * kas ends it with OK when the connection has reached its age; agentk connects again at once.
    */
   connect: {
@@ -2384,7 +2325,8 @@ export const SessionService = {
 export interface SessionServer extends UntypedServiceImplementation {
   /**
    * One per running agentk, opened by it. Metadata: `authorization: Bearer <agent token>`.
-   * Errors: UNAUTHENTICATED token unknown; PERMISSION_DENIED agent is barred; UNAVAILABLE try again.
+   * Errors: UNAUTHENTICATED token unknown; PERMISSION_DENIED agent is barred; INVALID_ARGUMENT the agent breaks the
+   * order of messages; RESOURCE_EXHAUSTED a report is too large; UNAVAILABLE try again.
    * kas ends it with OK when the connection has reached its age; agentk connects again at once.
    */
   connect: handleBidiStreamingCall<ConnectRequest, ConnectResponse>;
@@ -2393,7 +2335,8 @@ export interface SessionServer extends UntypedServiceImplementation {
 export interface SessionClient extends Client {
   /**
    * One per running agentk, opened by it. Metadata: `authorization: Bearer <agent token>`.
-   * Errors: UNAUTHENTICATED token unknown; PERMISSION_DENIED agent is barred; UNAVAILABLE try again.
+   * Errors: UNAUTHENTICATED token unknown; PERMISSION_DENIED agent is barred; INVALID_ARGUMENT the agent breaks the
+   * order of messages; RESOURCE_EXHAUSTED a report is too large; UNAVAILABLE try again.
    * kas ends it with OK when the connection has reached its age; agentk connects again at once.
    */
   connect(): ClientDuplexStream<ConnectRequest, ConnectResponse>;
