@@ -265,11 +265,8 @@ describe('the sync status', () => {
     const started = await repository.addUnit('sick', {
       'sick.yaml': manifests(`${deployment('sick', 'nobody')}\n`, configMap('well')),
     });
-    const progressing = await line.unit(
-      'sick',
-      ({ phase, message }) => phase === Phase.PHASE_PROGRESSING && message !== '',
-      'Progressing with a message',
-    );
+    const progressing = await line.unit('sick', ({ reason }) => reason === 'WaitingForHealth', 'waiting for health');
+    expect(progressing.phase).toBe(Phase.PHASE_PROGRESSING);
     expect(progressing.message).toContain('Deployment sick: ');
     const degraded = await line.inPhase('sick', Phase.PHASE_DEGRADED, started);
     expect(degraded.reason).toBe('Unhealthy');
