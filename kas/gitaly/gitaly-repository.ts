@@ -28,6 +28,9 @@ const CALL_TIMEOUT_MS = 60_000;
 const FILES_IN_FLIGHT = 16;
 /** About a million refs. */
 const MAX_REFS_BYTES = 128 << 20;
+/** Half a million files with paths of 60 bytes. */
+const MAX_LISTING_BYTES = 64 << 20;
+const ENTRY_BYTES = 64;
 
 /**
  * Reads one repository over Gitaly's RPCs. Every call waits for the rate limits, carries a fresh token and has a deadline.
@@ -74,7 +77,7 @@ export class GitalyRepository {
 
   /**
    * The files below `folder` (`.` is the root), those of sub-folders included when `recursive`. Submodules are left out.
-   * Undefined when Gitaly knows no such commit, or no such folder in it.
+   * Undefined when Gitaly knows no such commit, or no such folder in it. UserError `TreeTooLarge` for more than can be listed.
    */
   async files(commitId: string, folder: string, recursive: boolean, signal: AbortSignal): Promise<FileEntry[] | undefined> {
     const { commits } = this.#server;
@@ -89,13 +92,16 @@ export class GitalyRepository {
       skipFlatPaths: true,
     };
     const files: FileEntry[] = [];
+    let bytes = 0;
     try {
       for await (const { entries } of translated(
         callServerStream(commits.getTreeEntries.bind(commits), request, settings, signal),
       ))
-        for (const entry of entries)
-          if (entry.type === TreeEntry_EntryType.BLOB)
-            files.push({ path: entry.path.toString('utf8'), oid: entry.oid, mode: entry.mode });
+        for (const { type, path, oid, mode } of entries) {
+          bytes += path.length + ENTRY_BYTES;
+          if (bytes > MAX_LISTING_BYTES) throw treeTooLarge(folder);
+          if (type === TreeEntry_EntryType.BLOB) files.push({ path: path.toString('utf8'), oid, mode });
+        }
     } catch (error) {
       // Releases of Gitaly differ: nothing at all, NOT_FOUND, or INVALID_ARGUMENT for a path that is not there.
       if (error instanceof UserError && (error.kind === 'not_found' || error.kind === 'invalid')) return undefined;
@@ -227,6 +233,14 @@ function begin(message: GetBlobsResponse, path: string | undefined): PendingBlob
     throw new UnavailableError('Gitaly sent a file that was not asked for');
   if (message.oid === '' || message.type !== ObjectType.BLOB) throw fileNotFound(path);
   return { path, sizeBytes: Number(message.size), chunks: [message.data] };
+}
+
+function treeTooLarge(folder: string): UserError {
+  const where = folder === '.' ? 'The repository' : `The folder ${folder}`;
+  return new UserError(`${where} has too many files to list: use globs that begin with narrower folders.`, {
+    kind: 'precondition',
+    reason: 'TreeTooLarge',
+  });
 }
 
 function fileNotFound(path: string): UserError {

@@ -1,6 +1,6 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
-import { toError } from '../../lib/errors.ts';
+import { toError, UnavailableError } from '../../lib/errors.ts';
 
 /** How much of what git writes on standard error is kept for the error message. */
 const KEPT_STDERR_BYTES = 4096;
@@ -45,13 +45,20 @@ export interface GitProcessOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Starts git with pipes; `signal` ends it. Standard error is drained and kept for the error. */
+/**
+ * Starts git with pipes; `signal` ends it. Standard error is drained and kept for the error. UnavailableError when this
+ * process has no file descriptors left for the pipes.
+ */
 export function startGit(args: readonly string[], options: GitProcessOptions, signal: AbortSignal): GitProcess {
   signal.throwIfAborted();
   const child = spawn('git', args, { cwd: options.cwd, env: gitEnvironment(options.env), stdio: ['pipe', 'pipe', 'pipe'] });
   const { promise: ended, resolve, reject } = Promise.withResolvers<void>();
   // Whoever needs the outcome awaits it; the others must not bring the program down.
   ended.catch(() => undefined);
+  child.once('error', (error) => reject(toError(error)));
+  // Contrary to its type, a process that could not get its pipes has none, and tells why in its error event.
+  if ((child.stdin as unknown) === undefined || child.stdin === null)
+    throw new UnavailableError('too many open files to start git');
   let stderr = '';
   child.stderr.on('data', (chunk: Buffer) => {
     if (stderr.length < KEPT_STDERR_BYTES) stderr += chunk.toString('latin1', 0, KEPT_STDERR_BYTES);
@@ -62,10 +69,7 @@ export function startGit(args: readonly string[], options: GitProcessOptions, si
     child.kill('SIGTERM');
   };
   signal.addEventListener('abort', kill, { once: true });
-  child.once('error', (error) => {
-    signal.removeEventListener('abort', kill);
-    reject(toError(error));
-  });
+  child.once('error', () => signal.removeEventListener('abort', kill));
   child.once('close', (exitCode, killedBy) => {
     signal.removeEventListener('abort', kill);
     if (exitCode === 0) resolve();

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -309,6 +310,24 @@ describe('GetTreeEntries', () => {
     expect(await refusal(entries(fields))).toBe(expected);
   });
 
+  it('refuses trees that stand for more entries than can be listed, and goes on', async () => {
+    const bomb = (levels: number, ...names: string[]): string => {
+      let oid = execFileSync('git', ['mktree'], { cwd: repositoryPath, input: '' }).toString().trim();
+      for (let level = 0; level < levels; level++) {
+        const entries = names.map((name) => `040000 tree ${oid}\t${name}\n`).join('');
+        oid = execFileSync('git', ['mktree'], { cwd: repositoryPath, input: entries }).toString().trim();
+      }
+      return oid;
+    };
+    const wide = bomb(10, ...Array.from({ length: 10 }, (_, index) => `d${index}`));
+    const deep = bomb(50, 'd'.repeat(60_000));
+    for (const revision of [wide, deep])
+      await expect(entries({ revision: Buffer.from(revision), recursive: true })).rejects.toMatchObject({
+        reason: 'TreeTooLarge',
+      });
+    expect(await entries({})).not.toHaveLength(0);
+  });
+
   it('finds no revision in an empty repository', async () => {
     const empty = { repository: { ...repository, relativePath: 'empty.git' }, revision: Buffer.from('HEAD') };
     expect(await refusal(entries(empty))).toBe('invalid: invalid revision or path');
@@ -418,6 +437,13 @@ describe('InfoRefsUploadPack', () => {
     expect((await infoRefs({ gitProtocol: 'version=9' })).toString()).toContain('refs/heads/main');
     expect((await infoRefs({ gitConfigOptions: ['transfer.hideRefs=refs/tags'] })).toString()).not.toContain('refs/tags/v1');
   });
+
+  it.each(['uploadpack.packObjectsHook=touch /tmp/x', 'core.fsmonitor=false', 'include.path=/etc/passwd', 'transfer.hideRefs'])(
+    'refuses the configuration %s',
+    async (option) => {
+      await expect(infoRefs({ gitConfigOptions: [option] })).rejects.toMatchObject({ kind: 'invalid' });
+    },
+  );
 
   it('shows a push at once', async () => {
     const next = await work.commit('another');

@@ -1,6 +1,7 @@
 import { type Metadata, ServerCredentials } from '@grpc/grpc-js';
-import { formatListenAddress, type ListenAddress } from '../../lib/config-types.ts';
+import type { ListenAddress } from '../../lib/config-types.ts';
 import { verifyGitalyToken } from '../../lib/gitaly-token.ts';
+import { bind } from '../../lib/grpc/bind.ts';
 import { type CallContext, Handlers } from '../../lib/grpc/serve.ts';
 import { WindowedServer } from '../../lib/grpc/windows.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -58,11 +59,7 @@ export class GrpcServer {
 
   /** The address it listens at, with the port that was chosen. */
   async listen(address: ListenAddress): Promise<ListenAddress> {
-    const { promise, resolve, reject } = Promise.withResolvers<number>();
-    this.#server.bindAsync(formatListenAddress(address), ServerCredentials.createInsecure(), (error, port) =>
-      error === null ? resolve(port) : reject(error),
-    );
-    return { host: address.host, port: await promise };
+    return await bind(this.#server, 'Gitaly server', address, ServerCredentials.createInsecure());
   }
 
   /** Ends running calls with UNAVAILABLE and closes the connections. */

@@ -1,18 +1,24 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { ListenAddress } from '../../lib/config-types.ts';
-import { UserError, type UserErrorKind } from '../../lib/errors.ts';
+import { formatListenAddress, type ListenAddress } from '../../lib/config-types.ts';
+import { UnavailableError, UserError, type UserErrorKind } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { ProjectConfig } from './config.ts';
 import { HttpRefusal } from './http-refusal.ts';
 import { type GitTarget, parseTarget } from './http-target.ts';
 import { installPushHook } from './push-hook.ts';
-import type { PushTokens } from './push-tokens.ts';
+import type { PushTokens, TokenScope } from './push-tokens.ts';
 import { serveRefs, serveRpc } from './smart-http.ts';
 import type { RepositoryPath, Storages } from './storages.ts';
 
 /** A connection on which nothing moves for so long is closed. git itself sends a keep-alive every five seconds. */
 const IDLE_TIMEOUT_MS = 120_000;
+
+/** How long a client may take for the head of a request. Without this, no limit for the whole request means none for the head. */
+const HEAD_TIMEOUT_MS = 30_000;
+
+/** Requests at work at the same time, each of which may have a git process; more are refused. */
+const MAX_RUNNING = 128;
 
 /** What a client may still send after it was refused, before the connection is cut. */
 const MAX_DRAINED_BYTES = 64 << 20;
@@ -27,6 +33,7 @@ export interface HttpServerDeps {
   readonly projects: readonly ProjectConfig[];
   /** Bytes of a request's body, inflated. */
   readonly maxBodyBytes: number;
+  readonly maxRunning?: number;
   readonly log: Logger;
 }
 
@@ -40,8 +47,10 @@ export class HttpServer {
   constructor(deps: HttpServerDeps) {
     this.#deps = deps;
     // A push may take as long as it moves.
-    this.#server = createServer({ requestTimeout: 0 });
+    this.#server = createServer({ requestTimeout: 0, headersTimeout: HEAD_TIMEOUT_MS });
     this.#server.setTimeout(IDLE_TIMEOUT_MS);
+    // A connection that could not be accepted is no reason to end.
+    this.#server.on('error', (error) => deps.log.error('HTTP server failed', { err: error }));
     this.#server.on('request', (request, response) => this.#track(request, response, () => undefined));
     // Whoever waits for permission to send the body gets it after the checks of its headers.
     this.#server.on('checkContinue', (request, response) => this.#track(request, response, () => response.writeContinue()));
@@ -50,10 +59,13 @@ export class HttpServer {
   /** The address it listens at, with the port that was chosen. */
   async listen({ host, port }: ListenAddress): Promise<ListenAddress> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#server.once('error', reject);
-    this.#server.listen(port, host, resolve);
+    const server = this.#server;
+    const refused = (cause: Error): void =>
+      reject(new UserError(`HTTP server: cannot listen on ${formatListenAddress({ host, port })}: ${cause.message}`, { cause }));
+    server.prependOnceListener('error', refused);
+    server.listen(port, host, resolve);
     await promise;
-    this.#server.off('error', reject);
+    server.off('error', refused);
     return { host, port: (this.#server.address() as AddressInfo).port };
   }
 
@@ -75,6 +87,8 @@ export class HttpServer {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse, proceed: () => void): Promise<void> {
+    if (this.#running.size >= (this.#deps.maxRunning ?? MAX_RUNNING))
+      throw new HttpRefusal(503, 'too many requests at the same time, try again', { 'Retry-After': '1' });
     const target = parseTarget(request);
     const repository = await this.#authorized(request, target);
     const signal = this.#stopping.signal;
@@ -107,7 +121,7 @@ export class HttpServer {
     if (!open) {
       const token = basicPassword(request.headers.authorization);
       const storage = repository?.storage.name ?? '';
-      if (token === undefined || !(await tokens.allows({ storage, relativePath }, token)))
+      if (token === undefined || !(await allows(tokens, { storage, relativePath }, token)))
         throw new HttpRefusal(401, 'a push token of this project is needed as password', CHALLENGE);
     }
     if (repository === undefined) throw new HttpRefusal(404, 'repository not found');
@@ -142,9 +156,19 @@ export class HttpServer {
   }
 }
 
+/** A tokens file that cannot be read is the server's trouble, not the caller's. */
+async function allows(tokens: PushTokens, scope: TokenScope, token: string): Promise<boolean> {
+  try {
+    return await tokens.allows(scope, token);
+  } catch (error) {
+    throw new Error('the push tokens cannot be read', { cause: error });
+  }
+}
+
 function asRefusal(error: unknown): HttpRefusal {
   if (error instanceof HttpRefusal) return error;
   if (error instanceof UserError) return new HttpRefusal(STATUS_OF_KIND[error.kind] ?? 400, error.message);
+  if (error instanceof UnavailableError) return new HttpRefusal(503, 'try again later', { 'Retry-After': '1' });
   return new HttpRefusal(500, 'internal error');
 }
 

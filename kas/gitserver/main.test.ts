@@ -1,6 +1,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
@@ -57,6 +58,26 @@ it('creates a repository and a token, serves a push with them, and stops on SIGT
   expect(await gitText(created.stdout.trim(), 'rev-parse', 'HEAD')).toBe(commit);
   child.kill('SIGTERM');
   expect(await once(child, 'exit')).toEqual([0, null]);
+});
+
+it('says in one line which port is taken', async () => {
+  const other = createServer();
+  other.listen(0, '127.0.0.1');
+  await once(other, 'listening');
+  const taken = `127.0.0.1:${(other.address() as AddressInfo).port}`;
+  for (const [key, name] of [
+    ['grpc', 'Gitaly server'],
+    ['http', 'HTTP server'],
+  ] as const) {
+    const listen = { grpc: '127.0.0.1:0', http: '127.0.0.1:0', [key]: taken };
+    await writeFile(`${config}.taken`, JSON.stringify({ listen, storages: [{ name: 'default', path: 'storage' }] }));
+    const { code, stderr } = await command('serve', '--config', `${config}.taken`);
+    expect({ code, stderr: stderr.split('\n').filter((line) => !line.startsWith('{')) }).toEqual({
+      code: 1,
+      stderr: [expect.stringMatching(`kas-gitserver: ${name}: cannot listen on ${taken}: .*EADDRINUSE`), ''],
+    });
+  }
+  other.close();
 });
 
 it.each([

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sleep } from '../../lib/abort.ts';
+import { UnavailableError } from '../../lib/errors.ts';
 import { createRepository } from './create-repository.ts';
 import { CHUNK_BYTES, ObjectStore } from './object-store.ts';
 import { type RepositoryPath, Storages } from './storages.ts';
@@ -140,6 +141,12 @@ it('lets a request that makes git give up harm no other', async () => {
   const bad = Array.from({ length: 3 }, (_, i) => store.info(repository, Buffer.from(`main@{${90 + i}}`), never));
   expect(await readSmall()).toBe(true);
   expect(await Promise.all(bad)).toEqual([undefined, undefined, undefined]);
+});
+
+it('never takes an object for missing because git could not do its work', async () => {
+  const broken = { ...repository, path: folder, key: 'no repository' };
+  await expect(store.info(broken, Buffer.from('main^{tree}'), never)).rejects.toBeInstanceOf(UnavailableError);
+  await expect(store.info(broken, Buffer.from('1'.repeat(40)), never)).rejects.toBeInstanceOf(UnavailableError);
 });
 
 it('fails a large object as unavailable when its process is killed', async () => {

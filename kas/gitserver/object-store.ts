@@ -46,7 +46,7 @@ export class ObjectStore {
 
   /** What an object name stands for; undefined when there is nothing of that name. */
   async info(repository: RepositoryPath, object: Buffer, signal: AbortSignal): Promise<ObjectInfo | undefined> {
-    return await this.#ask(repository, (process) => process.info(object), signal);
+    return await this.#ask(repository, (process) => process.info(object), signal, isExpression(object));
   }
 
   /** A tree's content; undefined when it is missing. */
@@ -108,6 +108,7 @@ export class ObjectStore {
     repository: RepositoryPath,
     question: (process: CatFile) => Promise<T | undefined>,
     signal: AbortSignal,
+    mayRefuse = false,
   ): Promise<T | undefined> {
     signal.throwIfAborted();
     for (let attempt = 0; attempt < SHARED_ATTEMPTS; attempt++) {
@@ -118,21 +119,25 @@ export class ObjectStore {
         if (error.atWork) break;
       }
     }
-    return await this.#askAlone(repository, question, signal);
+    return await this.#askAlone(repository, question, signal, mayRefuse);
   }
 
-  /** A name that git refuses (exit code 128: a reflog entry that is not there) is one it does not find. */
+  /**
+   * An expression that git refuses (exit code 128: a reflog entry that is not there) is one it does not find. For plain names
+   * the same code means that git could not do its work: no memory, no such repository any more. They are never missing for that.
+   */
   async #askAlone<T>(
     repository: RepositoryPath,
     question: (process: CatFile) => Promise<T | undefined>,
     signal: AbortSignal,
+    mayRefuse: boolean,
   ): Promise<T | undefined> {
     const process = new CatFile(repository.path);
     try {
       return await abortable(question(process), signal);
     } catch (error) {
       if (!(error instanceof CatFileEnded)) throw error;
-      if (error.cause instanceof GitFailure && error.cause.exitCode === 128) return undefined;
+      if (mayRefuse && error.cause instanceof GitFailure && error.cause.exitCode === 128) return undefined;
       throw new UnavailableError('git ended before it answered', { cause: error });
     } finally {
       process.kill();
@@ -186,4 +191,12 @@ export class ObjectStore {
       this.#shared.delete(key);
     }
   }
+}
+
+/** Whether an object name has more to it than a name and the tree of it: `main@{1}`, `main^{/text}`. */
+function isExpression(object: Buffer): boolean {
+  return object
+    .toString('latin1')
+    .replace(/\^\{tree\}$/, '')
+    .includes('{');
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { type FSWatcher, watch } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -71,16 +72,16 @@ export class PushSpool {
   }
 
   /**
-   * Renames the announcement, so that the next push makes a new one, and removes it after kas was told. A push that comes
-   * in between replaces the renamed file, and `onPush` hears of it as well.
+   * Renames the announcement, to a name of its own so that nobody else removes it, and removes it after kas was told. A push
+   * that comes in between makes another one.
    */
   async #take(storage: Storage, name: string): Promise<void> {
     const folder = spoolFolder(storage);
-    const taken = join(folder, name.endsWith(TAKEN) ? name : name.slice(0, -PUSHED.length) + TAKEN);
+    const taken = join(folder, name.endsWith(TAKEN) ? name : `${name.slice(0, -PUSHED.length)}.${randomUUID()}${TAKEN}`);
     try {
       if (name.endsWith(PUSHED)) await rename(join(folder, name), taken);
       const relativePath = await readFile(taken, 'utf8');
-      if (!taken.endsWith(announcementName(relativePath).slice(0, -PUSHED.length) + TAKEN)) {
+      if (!name.startsWith(announcementName(relativePath).slice(0, -PUSHED.length))) {
         this.#deps.log.warn('Ignoring a malformed announcement of a push', { file: taken });
       } else {
         await this.#deps.onPush({ storageName: storage.name, relativePath });

@@ -99,8 +99,9 @@ async function readTokens(file: string): Promise<TokensFile> {
   }
   try {
     return tokensFile.parse(JSON.parse(text));
-  } catch (error) {
-    throw new UserError(`${file}: is not a file of push tokens; remove it and make new tokens`, { cause: error });
+  } catch {
+    // The cause would quote the content, which may be a token that somebody put there by mistake.
+    throw new UserError(`${file}: is not a file of push tokens; remove it and make new tokens`);
   }
 }
 

@@ -1,3 +1,4 @@
+import { UserError } from '../../lib/errors.ts';
 import { startGit } from './git-process.ts';
 import type { RepositoryPath } from './storages.ts';
 
@@ -15,6 +16,9 @@ const FLUSH = '0000';
 /** The wishes that are handed to git. Source: gitlab-org/gitaly v16, internal/git/protocol.go. */
 const PROTOCOLS = new Set(['version=1', 'version=2']);
 
+/** What a caller may configure: which refs are shown and what may be fetched. Other settings make git run programs or write files. */
+const CONFIG = /^(?:transfer|uploadpack)\.(?:hiderefs|allow[a-z0-9]+|advertise[a-z0-9]+)=/i;
+
 /** The environment that hands a client's wish for a protocol version to git. */
 export function protocolEnvironment(protocol: string): Record<string, string> {
   return PROTOCOLS.has(protocol) ? { GIT_PROTOCOL: protocol } : {};
@@ -31,7 +35,7 @@ export async function* advertiseRefs(
   signal: AbortSignal,
 ): AsyncGenerator<Buffer, void, void> {
   const config = (options.config ?? []).flatMap((option) => {
-    if (!option.includes('=')) throw new Error(`cannot convert invalid config key: ${JSON.stringify(option)}`);
+    if (!CONFIG.test(option)) throw new UserError(`configuration that is not taken from callers: ${JSON.stringify(option)}`);
     return ['-c', option];
   });
   const { child, ended } = startGit(

@@ -2,6 +2,7 @@ import { UserError } from '../../lib/errors.ts';
 import { type GetTreeEntriesRequest, type TreeEntry, TreeEntry_EntryType } from '../../proto/gen/gitaly/commit.ts';
 import { joinPath, type TreeItem, type TreeReader } from './git-tree.ts';
 import { withoutTrailingSlashes } from './request-checks.ts';
+import { expandTree } from './tree-expansion.ts';
 
 /** How many levels a flat path may skip. Source: gitlab-org/gitaly, defaultFlatTreeRecursion (10, counted from 1). */
 const MAX_FLAT_LEVELS = 9;
@@ -23,6 +24,7 @@ export interface TreeListing {
 }
 
 /**
+ * UserError `precondition` `TreeTooLarge` for more entries than can be listed: see ./tree-expansion.ts.
  * Behaviour: gitlab-org/gitaly v18, internal/gitaly/service/commit/get_tree_entries_test.go. A missing revision or path is
  * `invalid` without `recursive` and `not_found` with it; a path that is no tree is `invalid` either way.
  * `commit_oid` repeats the revision as it was asked for.
@@ -42,15 +44,8 @@ export function listTree(trees: TreeReader, request: GetTreeEntriesRequest): Tre
   });
 
   const below = async (folder: Buffer, oid: string): Promise<TreeEntry[]> => {
-    const items = await trees.items(oid);
-    if (!recursive) return items.map((item) => entry(folder, item));
-    const parts = await Promise.all(
-      items.map(async (item) => {
-        const own = entry(folder, item);
-        return item.kind === 'tree' ? [own, ...(await below(own.path, item.oid))] : [own];
-      }),
-    );
-    return parts.flat();
+    if (!recursive) return (await trees.items(oid)).map((item) => entry(folder, item));
+    return await expandTree(trees, oid, (path, item) => entry(path.length === 0 ? folder : joinPath(folder, path), item));
   };
 
   return {
