@@ -1,6 +1,6 @@
 /** One run over all projects of the repository: tests lie beside the code; what needs several programs is in test/. */
 export default {
-  testEnvironment: 'node',
+  testEnvironment: '<rootDir>/test/jest/environment.js',
   roots: ['<rootDir>/lib', '<rootDir>/proto', '<rootDir>/kas', '<rootDir>/agentk', '<rootDir>/test'],
   testMatch: ['**/*.test.ts'],
   extensionsToTreatAsEsm: ['.ts'],

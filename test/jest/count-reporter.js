@@ -18,6 +18,8 @@ export default class CountReporter {
     const left = narrowed ? 0 : results.numPendingTests + results.numTodoTests;
     const failed = results.numFailedTests + results.numRuntimeErrorTestSuites + left;
     if (left > 0) this.#error = new Error(`${left} tests were left out`);
+    // What a test left open must not keep the run from ending; the file that did it has failed.
+    setTimeout(() => process.exit(1), 10_000).unref();
     // At the very end: jest's own words about handles left open come after the reporters.
     process.once('exit', () => writeSync(1, `${results.numPassedTests} passed, ${failed} failed\n`));
   }
