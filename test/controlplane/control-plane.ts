@@ -4,7 +4,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { AbortScope } from '../../lib/abort.ts';
-import { freePort } from '../harness/free-port.ts';
+import { freePort, isFreePort } from '../harness/free-port.ts';
 import { type ReapedProcess, spawnReaped } from '../harness/reaped-process.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 import { type Binaries, ensureBinaries, type Progress, progressOnStderr } from './binaries.ts';
@@ -107,6 +107,9 @@ export class ControlPlane implements AsyncDisposable {
   /** Kills the API server without warning and starts it again on the same port; resolves when it is ready. */
   async restartApiServer(signal: AbortSignal): Promise<void> {
     await this.#processes.get('kube-apiserver')?.killGroup();
+    // Its shell may be gone a moment before the process itself, which then still holds the port.
+    const { apiServerPort } = this.#layout;
+    await waitUntil(async () => await isFreePort(apiServerPort), { what: `port ${apiServerPort} to be free` }, signal);
     await this.#spawn(kubeApiserver(this.#binaries, this.#layout));
     await this.#waitFor('kube-apiserver', 'the API to be ready', async () => await this.#isReady(signal), signal);
   }
