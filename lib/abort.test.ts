@@ -76,3 +76,12 @@ describe('AbortScope', () => {
     expect(scope.signal.reason).toMatchObject({ name: 'AbortError' });
   });
 });
+
+test('a sleep of more than timers hold does not end at once', async () => {
+  const stop = new AbortController();
+  const long = sleep(2 ** 40, stop.signal);
+  const first = await Promise.race([long.then(() => 'long'), sleep(30, stop.signal).then(() => 'short')]);
+  stop.abort(new Error('enough'));
+  await expect(long).rejects.toThrow('enough');
+  expect(first).toBe('short');
+});

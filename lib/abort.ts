@@ -1,10 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Resolves after `ms` milliseconds; rejects with the signal's reason as soon as it fires. */
+/** Timers hold at most this; beyond it they would fire at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** Resolves after `ms` milliseconds, at most 24.8 days; rejects with the signal's reason as soon as it fires. */
 export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   try {
-    await delay(ms, undefined, { signal });
+    await delay(Math.min(ms, LONGEST_TIMER_MS), undefined, { signal });
   } catch (error) {
     signal.throwIfAborted();
     throw error;

@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import { isAbort, toError, UserError } from './errors.ts';
 
 describe('toError', () => {
@@ -6,6 +7,12 @@ describe('toError', () => {
     expect(toError(error)).toBe(error);
     expect(toError('text')).toMatchObject({ message: 'text', cause: 'text' });
     expect(toError(undefined)).toMatchObject({ message: 'undefined' });
+  });
+
+  it('keeps errors of another realm', () => {
+    const foreign: unknown = runInNewContext('new TypeError("foreign")');
+    expect(foreign instanceof Error).toBe(false);
+    expect(toError(foreign)).toBe(foreign);
   });
 });
 

@@ -112,6 +112,24 @@ describe('DelayProxy', () => {
     expect(written).toBeLessThan(100);
   });
 
+  it('leaves no socket behind when it is closed in the middle of ends, resets and bytes held back', async () => {
+    await start(0);
+    client.on('error', () => undefined);
+    const before = openSockets();
+    for (let round = 0; round < 5; round++) {
+      const clients = await Promise.all(Array.from({ length: 6 }, open));
+      for (const socket of clients) socket.on('error', () => undefined).write(Buffer.alloc(2 << 20));
+      proxy.pause();
+      for (const socket of clients.slice(0, 3)) socket.end();
+      for (const socket of clients.slice(3, 5)) socket.destroy();
+      await waitUntil(() => proxy.connections >= 6, { what: 'the connections to be there' });
+      proxy.resume();
+      proxy.cut();
+      for (const socket of clients) socket.destroy();
+    }
+    await waitUntil(() => openSockets() <= before, { what: 'all sockets to be gone', timeoutMs: 5_000 });
+  });
+
   it('is no bottleneck: at least 200 MB/s without delay, in the best of some transfers', async () => {
     await start(0);
     const sink = createServer((socket) => socket.resume());
@@ -124,6 +142,10 @@ describe('DelayProxy', () => {
     expect(best).toBeGreaterThanOrEqual(200);
   });
 });
+
+function openSockets(): number {
+  return process.getActiveResourcesInfo().filter((resource) => resource === 'TCPSocketWrap').length;
+}
 
 /** Sends so many megabytes and waits until the other side, having read them all, closed the connection. */
 async function megabytesPerSecond(port: number, megabytes: number): Promise<number> {

@@ -77,15 +77,15 @@ export class DelayProxy implements AsyncDisposable {
         for (const lane of lanes) lane.deliver();
       },
       reset: () => {
-        this.#pairs.delete(pair);
+        if (!this.#pairs.delete(pair)) return;
         for (const lane of lanes) lane.stop();
-        for (const socket of [client, target]) socket.resetAndDestroy();
+        for (const socket of [client, target]) reset(socket);
       },
     };
     this.#pairs.add(pair);
     let open = 2;
     for (const socket of [client, target]) {
-      socket.once('error', () => pair.reset());
+      socket.on('error', () => pair.reset());
       socket.once('close', () => {
         open -= 1;
         // Both ended properly; otherwise `reset` has already run.
@@ -93,6 +93,15 @@ export class DelayProxy implements AsyncDisposable {
       });
     }
   }
+}
+
+/**
+ * Closes a socket by a reset, as long as that can be: libuv refuses to reset one that is being shut down, and Node then
+ * leaves its handle open for ever, busy with an end that nobody reads.
+ */
+function reset(socket: Socket): void {
+  if (socket.connecting || socket.writableEnded || socket.writableLength > 0) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 interface Pair {
