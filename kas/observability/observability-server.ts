@@ -70,7 +70,7 @@ export class ObservabilityServer implements Part {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { livenessUrlPath, readinessUrlPath, metrics } = this.#options;
-    const path = new URL(request.url ?? '/', 'http://kas').pathname;
+    const [path] = (request.url ?? '/').split('?', 1);
     if (request.method !== 'GET' && request.method !== 'HEAD') end(response, 405, 'method not allowed\n');
     else if (path === livenessUrlPath) end(response, 200, 'alive\n');
     else if (path === readinessUrlPath) end(response, this.#ready ? 200 : 503, this.#ready ? 'ready\n' : 'not ready\n');

@@ -162,6 +162,16 @@ test('a changed Gitaly token and a broken file of agent tokens are seen', async 
   expect((await registry.agentByToken(token, stop.signal)).name).toBe('prod');
 });
 
+test('a token file that comes after the registry that names it is found', async () => {
+  const registry = await FileRegistry.open(file, log);
+  void registry.watch(stop.signal);
+  await writeFile(file, REGISTRY.replace('gitaly-token', 'late-token').replace('id: 1', 'id: 9'));
+  await until(() => lines.some((line) => line.includes('late-token')));
+  await writeFile(join(folder, 'late-token'), 'secret');
+  await until(() => registry.agents().some((agent) => agent.id === 9));
+  expect(lines.filter((line) => line.includes('Registry is broken'))).toHaveLength(1);
+});
+
 test('agent tokens that cannot be written are a user error', async () => {
   await writeFile(file, `${REGISTRY}agent_tokens_file: missing/tokens.json\n`);
   await expect(createAgentToken(file, 'prod')).rejects.toThrow(/Cannot write the agent tokens .*missing\/tokens\.json/);

@@ -18,6 +18,8 @@ export class FileRegistry implements Registry {
   readonly #log: Logger;
   readonly #listeners = new Set<() => void>();
   #loaded: Loaded;
+  /** What was said of the state that the files are in, while they are broken. */
+  #broken: string | undefined;
   #reading: Promise<void> | undefined;
 
   private constructor(file: string, log: Logger, loaded: Loaded) {
@@ -99,10 +101,14 @@ export class FileRegistry implements Registry {
     try {
       this.#loaded = await load(this.#file, this.#loaded.files);
     } catch (error) {
-      this.#loaded = { ...this.#loaded, fingerprint };
-      this.#log.error('Registry is broken, the last good state stays', { file: this.#file, detail: toError(error).message });
+      // Read again at the next look, since what is missing may be a file that was never there to be watched.
+      const { message } = toError(error);
+      if (message !== this.#broken)
+        this.#log.error('Registry is broken, the last good state stays', { file: this.#file, detail: message });
+      this.#broken = message;
       return;
     }
+    this.#broken = undefined;
     this.#log.info('Registry changed', { file: this.#file });
     for (const listener of this.#listeners) listener();
   }
