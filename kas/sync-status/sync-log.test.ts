@@ -88,3 +88,17 @@ test('warnings from the cluster are warnings here, other events are for debuggin
     { level: 'debug', reason: 'Pulled' },
   ]);
 });
+
+test('an agent that reports ever more units does not fill the memory: the oldest are forgotten', () => {
+  const said: string[] = [];
+  const log = new SyncLog(createLogger('test', 'info', { write: (line) => void said.push(line) }));
+  const agent = { id: 1, name: 'one' };
+  const report = (unit: string): void => log.objects(agent, { unit, objects: [], phase: 'progressing', reason: '', message: '' });
+  const failed = (): void => log.objects(agent, { unit: 'first', objects: [], phase: 'failed', reason: 'R', message: 'm' });
+  failed();
+  failed();
+  expect(said).toHaveLength(1);
+  for (let index = 0; index < 100_000; index++) report(`unit-${index}`);
+  failed();
+  expect(said).toHaveLength(2);
+});

@@ -15,6 +15,9 @@ import type {
 /** Failed objects that get a line each; the sync's own line counts all of them. */
 const MAX_OBJECT_LINES = 20;
 
+/** Units remembered, over all agents; of one that is forgotten a line may be said again. */
+const MAX_UNITS = 100_000;
+
 interface UnitMemory {
   /** What the newest line about the sync said. */
   sync: string;
@@ -143,6 +146,8 @@ export class SyncLog {
     if (unit === undefined) {
       unit = { sync: '', source: '', project: '', commit: '' };
       this.#units.set(key, unit);
+      const [oldest] = this.#units.keys();
+      if (this.#units.size > MAX_UNITS && oldest !== undefined) this.#units.delete(oldest);
     }
     return unit;
   }

@@ -40,6 +40,9 @@ export function newUnitRecord(unit: string, project: string, now: Date): UnitRec
   };
 }
 
+/** Twice the files a unit may have by default: an agent that always reports other objects cannot fill the memory. */
+export const MAX_OBJECTS = 40_000;
+
 /** The record after a report; the same record when the report is about a sync that a newer one has replaced. */
 export function withSync(record: UnitRecord, report: SyncReport): UnitRecord {
   if (isOvertaken(record, report)) return record;
@@ -70,7 +73,11 @@ export function withObjects(record: UnitRecord, report: ObjectReport): UnitRecor
     return replacement ?? object;
   });
   const { phase, reason, message } = report;
-  return { ...record, sync: { ...record.sync, phase, reason, message }, objects: [...objects, ...changed.values()] };
+  return {
+    ...record,
+    sync: { ...record.sync, phase, reason, message },
+    objects: [...objects, ...changed.values()].slice(0, MAX_OBJECTS),
+  };
 }
 
 /** A drift that is reported again, once it is resolved for example, replaces what was said before. */
