@@ -61,7 +61,7 @@ export function unitBundle(unit: string, manifests: readonly Manifest[]): UnitBu
   commits += 1;
   const commitId = commits.toString(16).padStart(40, '0');
   const bundle = createBundle(manifests.map((manifest) => bundleObject(manifest)));
-  return { unit, project: `group/${unit}`, commitId, bundle, detectedAt: new Date() };
+  return { unit, project: `group/${unit}`, commitId, bundle, detectedAt: new Date(), incomplete: false };
 }
 
 export function unit(name: string, options: Partial<Unit> = {}): Unit {
@@ -102,8 +102,8 @@ export class TestEngine implements AsyncDisposable {
     this.engine.configure({ commitId: 'c0', units });
   }
 
-  submit(name: string, manifests: readonly Manifest[]): UnitBundle {
-    const bundle = unitBundle(name, manifests);
+  submit(name: string, manifests: readonly Manifest[], options: Partial<UnitBundle> = {}): UnitBundle {
+    const bundle = { ...unitBundle(name, manifests), ...options };
     this.engine.submit(bundle);
     return bundle;
   }

@@ -154,6 +154,19 @@ describe('A sync', () => {
     expect(JSON.stringify(state)).not.toContain('31337');
   });
 
+  it('prunes nothing while a path of the unit matches no file, and prunes once it does', async () => {
+    await engine.apply('one', [configMap(namespace, 'a'), configMap(namespace, 'b')]);
+    const partial = engine.submit('one', [configMap(namespace, 'a')], { incomplete: true });
+    const state = await engine.until(partial);
+    expect(state.reason).toBe('IncompleteSource');
+    expect(state.message).toContain('matches no file');
+    expect(await api.get(path('b'))).toBeDefined();
+
+    // The same commit, with the path taken out of the configuration.
+    engine.engine.submit({ ...partial, incomplete: false });
+    await api.until(path('b'), (object) => object === undefined, 'b to be pruned');
+  });
+
   it('prunes nothing for an empty bundle', async () => {
     await engine.apply('one', [configMap(namespace, 'a')]);
     const state = await engine.apply('one', []);

@@ -64,7 +64,7 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
   await applyInOrder(apply, signal);
 
   // Prune, but only when Git's word is known to be whole and in place.
-  const notPruned = plan.surplus.length === 0 ? '' : reasonNotToPrune(unit, bundle.bundle, objects.all());
+  const notPruned = plan.surplus.length === 0 ? '' : reasonNotToPrune(unit, bundle, objects.all());
   const surplus = notPruned === '' ? plan.surplus : [];
   const pruned = await prune({ surplus, applySetId, parts, timeoutMs: unit.reconcileTimeoutMs }, signal);
 

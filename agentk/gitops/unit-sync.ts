@@ -107,7 +107,7 @@ export class UnitSync {
 
   submit(bundle: UnitBundle): void {
     const held = this.#bundle;
-    if (held?.commitId === bundle.commitId && held.bundle.digest === bundle.bundle.digest) return this.resync();
+    if (held !== undefined && sameBundle(held, bundle)) return this.resync();
     this.#bundle = bundle;
     this.#wanted = bundleKeys(bundle.bundle, this.#unit.defaultNamespace);
     this.#running?.abort(new DOMException('A newer bundle is here', 'AbortError'));
@@ -222,4 +222,8 @@ export class UnitSync {
       () => undefined,
     );
   }
+}
+
+function sameBundle(a: UnitBundle, b: UnitBundle): boolean {
+  return a.commitId === b.commitId && a.bundle.digest === b.bundle.digest && a.incomplete === b.incomplete;
 }

@@ -28,6 +28,8 @@ export interface UnitBundle {
   readonly bundle: Bundle;
   /** When kas learned of the commit. */
   readonly detectedAt: Date;
+  /** A glob of the unit matched no file: what is missing may be so by mistake, and nothing is pruned for it. */
+  readonly incomplete: boolean;
 }
 
 export type Phase = 'progressing' | 'synced' | 'degraded' | 'failed';

@@ -24,6 +24,7 @@ const header = (digest: string, base: string): BundleHeader => ({
   baseDigest: hex(base),
   objectCount: 0,
   detectedAt: new Date(5),
+  incomplete: true,
 });
 
 const held = (bundle: UnitBundle['bundle']): UnitBundle => ({
@@ -32,6 +33,7 @@ const held = (bundle: UnitBundle['bundle']): UnitBundle => ({
   commitId: 'c0',
   bundle,
   detectedAt: new Date(0),
+  incomplete: false,
 });
 
 function* pieces(objects: readonly BundleObject[], size: number): Generator<BundleChunk> {
@@ -63,7 +65,14 @@ test('any difference, cut anywhere, gives the bundle that was meant', () => {
         contents: [],
       });
       const result = receiver.trailer({ unit: 'u', digest: hex(target.digest) });
-      expect(result).toEqual({ unit: 'u', project: 'g/p', commitId: 'c1', detectedAt: new Date(5), bundle: target });
+      expect(result).toEqual({
+        unit: 'u',
+        project: 'g/p',
+        commitId: 'c1',
+        detectedAt: new Date(5),
+        bundle: target,
+        incomplete: true,
+      });
     }),
   );
 });
@@ -71,7 +80,7 @@ test('any difference, cut anywhere, gives the bundle that was meant', () => {
 test('a commit that changes nothing needs the header only', () => {
   const bundle = createBundle([object('a', '1')]);
   const receiver = new BundleReceiver(() => held(bundle));
-  expect(receiver.header(header(bundle.digest, bundle.digest))).toMatchObject({ commitId: 'c1', bundle });
+  expect(receiver.header(header(bundle.digest, bundle.digest))).toMatchObject({ commitId: 'c1', bundle, incomplete: true });
 });
 
 describe('a transfer that does not add up is refused', () => {

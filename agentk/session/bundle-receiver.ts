@@ -108,5 +108,6 @@ function unitBundle(header: BundleHeader, bundle: Bundle): UnitBundle {
     commitId: header.commitId,
     bundle,
     detectedAt: header.detectedAt ?? new Date(),
+    incomplete: header.incomplete,
   };
 }

@@ -29,6 +29,7 @@ const unit = (target: Bundle): UnitBundle => ({
   project: 'team/app',
   commitId: 'c1',
   detectedAt: new Date(0),
+  incomplete: false,
   bundle: target,
 });
 

@@ -9,6 +9,8 @@ export interface UnitBundle {
   /** When kas learned of the commit. */
   readonly detectedAt: Date;
   readonly bundle: Bundle;
+  /** A glob matched no file: nothing is to be pruned. */
+  readonly incomplete: boolean;
 }
 
 export interface BundleHeader extends Omit<UnitBundle, 'bundle'> {

@@ -10,6 +10,7 @@ const bundle = (unit: string, commitId: string): UnitBundle => ({
   project: 'p',
   commitId,
   detectedAt: new Date(0),
+  incomplete: false,
   bundle: createBundle([]),
 });
 

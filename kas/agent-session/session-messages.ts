@@ -163,8 +163,8 @@ function fromConfiguration({ commitId, units, logLevel }: AgentConfiguration): C
   };
 }
 
-function fromHeader({ unit, project, commitId, digest, baseDigest, objectCount, detectedAt }: BundleHeader) {
-  return { unit, project, commitId, digest: bytes(digest), baseDigest: bytes(baseDigest ?? ''), objectCount, detectedAt };
+function fromHeader({ type: _, digest, baseDigest, ...header }: BundleHeader) {
+  return { ...header, digest: bytes(digest), baseDigest: bytes(baseDigest ?? '') };
 }
 
 function fromChunk({ entries, removed, contents }: BundleChunk) {

@@ -42,7 +42,7 @@ function project(path: string): ProjectInfo {
 /** Units at one commit, named after their ref. */
 const units: UnitSource = {
   async *watch({ ref = 'default' }, signal) {
-    const rendered = { commitId: ref, bundle: createBundle([]) };
+    const rendered = { commitId: ref, bundle: createBundle([]), incomplete: false };
     yield { ref, commitId: ref, detectedAt: new Date(0), problems: [], rendered };
     await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
   },

@@ -120,10 +120,11 @@ export class UnitFeeds {
       await reports.source(agent, unit, snapshot);
       signal.throwIfAborted();
       if (snapshot.rendered === undefined) continue;
-      const { commitId, bundle } = snapshot.rendered;
-      if (submitted === `${commitId}/${bundle.digest}`) continue;
-      submitted = `${commitId}/${bundle.digest}`;
-      onBundle({ unit: unit.name, project: unit.project, commitId, detectedAt: snapshot.detectedAt, bundle });
+      const { commitId, bundle, incomplete } = snapshot.rendered;
+      const identity = `${commitId}/${bundle.digest}/${incomplete}`;
+      if (submitted === identity) continue;
+      submitted = identity;
+      onBundle({ unit: unit.name, project: unit.project, commitId, detectedAt: snapshot.detectedAt, bundle, incomplete });
     }
   }
 }

@@ -296,6 +296,9 @@ test('a glob that matches nothing is a warning beside those that match', async (
   await until(() => line.newest !== undefined);
   expect(line.newest?.problems).toMatchObject([{ severity: 'warning', reason: 'GlobMatchesNothing' }]);
   expect(names(line.newest)).toEqual(['a']);
+  expect(line.newest?.rendered?.incomplete).toBe(true);
+  await line.at(await line.push({ 'missing/b.yaml': configMap('b', '1') }));
+  expect(line.newest?.rendered?.incomplete).toBe(false);
 });
 
 test('when no file matches any more, or none holds an object, what was good stays', async () => {

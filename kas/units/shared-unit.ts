@@ -1,6 +1,5 @@
 import { sleep } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
-import type { Bundle } from '../../lib/bundle.ts';
 import { isAbort } from '../../lib/errors.ts';
 import type { Latest } from '../../lib/latest.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -9,7 +8,7 @@ import { type RefState, repositoryProblem } from '../change-detection/ref-state.
 import type { RefWatcher } from '../change-detection/ref-watcher.ts';
 import type { SourceProblem } from '../source-problem.ts';
 import type { Rendering, UnitRenderer } from './unit-renderer.ts';
-import type { UnitRequest, UnitSnapshot } from './unit-source.ts';
+import type { RenderedUnit, UnitRequest, UnitSnapshot } from './unit-source.ts';
 
 export interface SharedUnitDeps {
   readonly refs: RefWatcher;
@@ -37,7 +36,7 @@ export class SharedUnit {
   #request: UnitRequest;
   readonly #subscribers = new Set<Latest<UnitSnapshot>>();
   #snapshot: UnitSnapshot | undefined;
-  #good: { readonly commitId: string; readonly bundle: Bundle } | undefined;
+  #good: RenderedUnit | undefined;
   /** Outcome of the newest commit that was rendered, good or not. */
   #last: { readonly commitId: string; readonly rendering: Rendering } | undefined;
 
@@ -110,10 +109,10 @@ export class SharedUnit {
     }
   }
 
-  #publishRendering({ ref, commitId, detectedAt }: CommitState, { problems, bundle }: Rendering): void {
+  #publishRendering({ ref, commitId, detectedAt }: CommitState, { problems, bundle, incomplete }: Rendering): void {
     // Agents that hold this content have nothing to fetch: the very same bundle says so.
     if (bundle !== undefined)
-      this.#good = { commitId, bundle: this.#good?.bundle.digest === bundle.digest ? this.#good.bundle : bundle };
+      this.#good = { commitId, incomplete, bundle: this.#good?.bundle.digest === bundle.digest ? this.#good.bundle : bundle };
     this.#publish({ ref, commitId, detectedAt, problems, rendered: this.#good });
   }
 

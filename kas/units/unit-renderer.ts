@@ -7,7 +7,7 @@ import type { GitalyClientPool } from '../gitaly/gitaly-client-pool.ts';
 import type { FileEntry } from '../gitaly/gitaly-repository.ts';
 import type { DecodedFile } from '../manifests/decode-manifest.ts';
 import { type ManifestFile, renderPlain } from '../manifests/render-plain.ts';
-import { selectFiles } from '../manifests/select-files.ts';
+import { GLOB_MATCHES_NOTHING, selectFiles } from '../manifests/select-files.ts';
 import type { SourceProblem } from '../source-problem.ts';
 import type { BlobCache } from './blob-cache.ts';
 import { DecodedFiles } from './decoded-files.ts';
@@ -29,6 +29,8 @@ export interface Rendering {
   readonly problems: readonly SourceProblem[];
   /** Undefined when there is an error among the problems. */
   readonly bundle: Bundle | undefined;
+  /** A glob matched no file. */
+  readonly incomplete: boolean;
 }
 
 /** With 20 MiB of files each, 320 MiB. One that waits for a Gitaly that does not answer takes a place for a minute. */
@@ -76,7 +78,7 @@ export class UnitRenderer {
       });
       return finish(selection, rendered.objects, [...problems, ...rendered.problems]);
     } catch (error) {
-      if (error instanceof RefusedUnit) return { selection, problems: error.problems, bundle: undefined };
+      if (error instanceof RefusedUnit) return { selection, problems: error.problems, bundle: undefined, incomplete: true };
       throw error;
     }
   }
@@ -138,10 +140,11 @@ function select(
 
 /** An empty set is never handed on: it would mean to remove everything. */
 function finish(selection: string, objects: Bundle['objects'], problems: readonly SourceProblem[]): Rendering {
-  if (problems.some((problem) => problem.severity === 'error')) return { selection, problems, bundle: undefined };
-  if (objects.length === 0)
-    return { selection, problems: [nothingToApply('the files hold no object'), ...problems], bundle: undefined };
-  return { selection, problems, bundle: createBundle(objects) };
+  const incomplete = problems.some((problem) => problem.reason === GLOB_MATCHES_NOTHING);
+  const refused = { selection, bundle: undefined, incomplete };
+  if (problems.some((problem) => problem.severity === 'error')) return { ...refused, problems };
+  if (objects.length === 0) return { ...refused, problems: [nothingToApply('the files hold no object'), ...problems] };
+  return { selection, problems, bundle: createBundle(objects), incomplete };
 }
 
 function nothingToApply(why: string): SourceProblem {

@@ -13,6 +13,13 @@ export interface UnitRequest {
   readonly defaultNamespace: string;
 }
 
+export interface RenderedUnit {
+  readonly commitId: string;
+  readonly bundle: Bundle;
+  /** A glob matched no file: what is missing may be so by mistake, and nothing is to be pruned for it. */
+  readonly incomplete: boolean;
+}
+
 /** The state of a unit's source. */
 export interface UnitSnapshot {
   /** The ref in full, once it was resolved. */
@@ -23,8 +30,8 @@ export interface UnitSnapshot {
   readonly detectedAt: Date;
   /** What is wrong at `commitId` (or with the repository itself). With an error among them `bundle` is older or absent. */
   readonly problems: readonly SourceProblem[];
-  /** The newest good rendering and its commit. Never an empty set because something failed. */
-  readonly rendered: { readonly commitId: string; readonly bundle: Bundle } | undefined;
+  /** The newest good rendering. Never an empty set because something failed. */
+  readonly rendered: RenderedUnit | undefined;
 }
 
 export interface UnitSource {

@@ -219,6 +219,21 @@ describe('a unit without anything to apply', () => {
     expect(await line.footprint()).toEqual(before);
   });
 
+  it('in one of its paths is warned of, and nothing is pruned until the path is right or gone', async () => {
+    const [a, b] = [{ glob: '/part/a/**' }, { glob: '/part/b/**' }];
+    const files = { 'a/a.yaml': configMap('part-a'), 'b/b.yaml': configMap('part-b') };
+    await line.inPhase('part', Phase.PHASE_SYNCED, await repository.addUnit('part', files, { paths: [a, b] }));
+    const before = await line.footprint();
+    const mistaken = await repository.addUnit('part', {}, { paths: [a, { glob: '/part/bb/**' }] });
+    const warned = await line.inPhase('part', Phase.PHASE_SYNCED, mistaken);
+    expect(warned).toMatchObject({ reason: 'IncompleteSource', problems: [{ reason: 'GlobMatchesNothing' }] });
+    expect(await line.footprint()).toEqual(before);
+
+    await line.inPhase('part', Phase.PHASE_SYNCED, await repository.addUnit('part', {}, { paths: [a] }));
+    const after = await line.footprint();
+    expect(before.filter((entry) => !after.includes(entry))).toEqual([expect.stringContaining('part-b')]);
+  });
+
   it('by an empty repository is told to push; the first commit is live', async () => {
     const before = await line.footprint();
     await repository.addUnit('empty', {}, { id: EMPTY_PROJECT, paths: [{ glob: '**/*.yaml' }] });

@@ -1,6 +1,5 @@
 import PQueue from 'p-queue';
 import { sleep } from '../../../lib/abort.ts';
-import type { Bundle } from '../../../lib/bundle.ts';
 import { formatObjectId } from '../../../lib/object-id.ts';
 import type { LiveObject, ObjectRef } from '../../kube/cluster.ts';
 import { KubeError } from '../../kube/kube-error.ts';
@@ -11,7 +10,7 @@ import { hasFailures, type Pruned } from '../plan/change-set.ts';
 import { LAST_RANK, rank } from '../plan/order.ts';
 import type { Outcome, TrackedObject } from '../plan/tracked-object.ts';
 import type { EngineParts } from '../sync-context.ts';
-import type { Unit } from '../unit.ts';
+import type { Unit, UnitBundle } from '../unit.ts';
 import { protection } from './protection.ts';
 
 export interface PruneInput {
@@ -46,9 +45,10 @@ export async function prune(input: PruneInput, signal: AbortSignal): Promise<rea
 }
 
 /** Constant in CamelCase; empty when objects that Git has no more may be deleted. */
-export function reasonNotToPrune(unit: Unit, bundle: Bundle, objects: Iterable<TrackedObject>): string {
+export function reasonNotToPrune(unit: Unit, { bundle, incomplete }: UnitBundle, objects: Iterable<TrackedObject>): string {
   if (!unit.prune) return 'PruneDisabled';
   if (bundle.objects.length === 0) return 'EmptyBundle';
+  if (incomplete) return 'IncompleteSource';
   return hasFailures(objects) ? 'ApplyFailed' : '';
 }
 

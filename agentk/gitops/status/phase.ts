@@ -40,6 +40,7 @@ export function standingOf({ objects, changes, error, timedOut }: PhaseInput): S
 function settled({ notPruned, objects }: ChangeSet): Standing {
   const messages: Readonly<Record<string, string>> = {
     EmptyBundle: 'The bundle is empty: nothing was pruned',
+    IncompleteSource: 'A path of the unit matches no file: nothing was pruned. Remove the path from the configuration to prune',
     PruneDisabled: 'Pruning is disabled for the unit: objects that left Git stay',
   };
   if (notPruned === '') return { phase: 'synced', reason: 'Synced', message: `${objects.length} objects are as Git wants them` };

@@ -234,7 +234,11 @@ export interface BundleHeader {
   baseDigest: Buffer;
   objectCount: number;
   /** When kas learned of the commit: the start of the commit-to-live clock. */
-  detectedAt: Date | undefined;
+  detectedAt:
+    | Date
+    | undefined;
+  /** A glob of the unit matched no file: what is missing may be so by mistake, and nothing is pruned for it. */
+  incomplete: boolean;
 }
 
 export interface BundleChunk {
@@ -1352,6 +1356,7 @@ function createBaseBundleHeader(): BundleHeader {
     baseDigest: Buffer.alloc(0),
     objectCount: 0,
     detectedAt: undefined,
+    incomplete: false,
   };
 }
 
@@ -1377,6 +1382,9 @@ export const BundleHeader: MessageFns<BundleHeader> = {
     }
     if (message.detectedAt !== undefined) {
       Timestamp.encode(toTimestamp(message.detectedAt), writer.uint32(58).fork()).join();
+    }
+    if (message.incomplete !== false) {
+      writer.uint32(64).bool(message.incomplete);
     }
     return writer;
   },
@@ -1450,6 +1458,14 @@ export const BundleHeader: MessageFns<BundleHeader> = {
             message.detectedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.incomplete = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1487,6 +1503,7 @@ export const BundleHeader: MessageFns<BundleHeader> = {
         : isSet(object.detected_at)
         ? fromJsonTimestamp(object.detected_at)
         : undefined,
+      incomplete: isSet(object.incomplete) ? globalThis.Boolean(object.incomplete) : false,
     };
   },
 
@@ -1513,6 +1530,9 @@ export const BundleHeader: MessageFns<BundleHeader> = {
     if (message.detectedAt !== undefined) {
       obj.detectedAt = message.detectedAt.toISOString();
     }
+    if (message.incomplete !== false) {
+      obj.incomplete = message.incomplete;
+    }
     return obj;
   },
 
@@ -1528,6 +1548,7 @@ export const BundleHeader: MessageFns<BundleHeader> = {
     message.baseDigest = object.baseDigest ?? Buffer.alloc(0);
     message.objectCount = object.objectCount ?? 0;
     message.detectedAt = object.detectedAt ?? undefined;
+    message.incomplete = object.incomplete ?? false;
     return message;
   },
 };
