@@ -133,6 +133,22 @@ describe('a unary call', () => {
   });
 });
 
+describe('a handler that throws at once, without a promise or generator', () => {
+  const refuse = (): never => {
+    throw new UserError('not now', { kind: 'precondition' });
+  };
+
+  it('fails its call as its error says', async () => {
+    await start({ ask: refuse, list: refuse, talk: refuse });
+    const calls = [
+      () => ask(bytes('')),
+      () => texts(list()),
+      () => texts(callBidi(client.talk.bind(client), {}, never).responses),
+    ];
+    for (const call of calls) await expect(call()).rejects.toMatchObject({ kind: 'precondition', message: 'not now' });
+  });
+});
+
 describe('a server stream', () => {
   it('yields what the handler yields, in order, and ends with it', async () => {
     await start({

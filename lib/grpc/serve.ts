@@ -38,7 +38,8 @@ export class Handlers {
   ): handleUnaryCall<Request, Response> {
     return (call, callback) => {
       const { context, release } = this.#context(call);
-      handler(call.request, context)
+      // A handler may also throw before it has a promise to reject.
+      (async () => await handler(call.request, context))()
         .then(
           (response) => callback(null, response),
           (error: unknown) => callback(this.#status(error, call.getPath(), context.signal)),
@@ -52,7 +53,7 @@ export class Handlers {
   ): handleServerStreamingCall<Request, Response> {
     return (call) => {
       const { context, release } = this.#context(call);
-      void this.#pump(handler(call.request, context), call, context).finally(release);
+      void this.#pump(() => handler(call.request, context), call, context).finally(release);
     };
   }
 
@@ -61,18 +62,18 @@ export class Handlers {
   ): handleBidiStreamingCall<Request, Response> {
     return (call) => {
       const { context, release } = this.#context(call);
-      void this.#pump(handler(readable(call, context.signal), context), call, context).finally(release);
+      void this.#pump(() => handler(readable(call, context.signal), context), call, context).finally(release);
     };
   }
 
   /** Writes what the handler yields, waiting whenever the transport is full, then ends the call with its status. */
   async #pump<Request, Response>(
-    responses: AsyncIterable<Response>,
+    handle: () => AsyncIterable<Response>,
     call: ServerWritableStream<Request, Response> | ServerDuplexStream<Request, Response>,
     context: CallContext,
   ): Promise<void> {
     try {
-      for await (const response of responses) {
+      for await (const response of handle()) {
         // Ending it here would pass off as complete what is not.
         context.signal.throwIfAborted();
         if (!call.write(response)) await drained(call, context.signal);
