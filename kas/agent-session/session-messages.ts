@@ -12,6 +12,7 @@ import {
   Phase,
 } from '../../proto/gen/kas/agent/v1/objects.ts';
 import {
+  type BundleHeader as BundleHeaderMessage,
   type Configuration as ConfigurationMessage,
   type ConnectRequest,
   type ConnectResponse,
@@ -163,8 +164,10 @@ function fromConfiguration({ commitId, units, logLevel }: AgentConfiguration): C
   };
 }
 
-function fromHeader({ type: _, digest, baseDigest, ...header }: BundleHeader) {
-  return { ...header, digest: bytes(digest), baseDigest: bytes(baseDigest ?? '') };
+function fromHeader(header: BundleHeader): BundleHeaderMessage {
+  const { unit, project, commitId, objectCount, detectedAt, incomplete } = header;
+  const digests = { digest: bytes(header.digest), baseDigest: bytes(header.baseDigest ?? '') };
+  return { unit, project, commitId, ...digests, objectCount, detectedAt, incomplete };
 }
 
 function fromChunk({ entries, removed, contents }: BundleChunk) {

@@ -127,7 +127,7 @@ describe('DelayProxy', () => {
       proxy.cut();
       for (const socket of clients) socket.destroy();
     }
-    await waitUntil(() => openSockets() <= before, { what: 'all sockets to be gone', timeoutMs: 5_000 });
+    expect(await waitUntil(() => openSockets() <= before, { what: 'all sockets to be gone', timeoutMs: 5_000 })).toBe(true);
   });
 
   it('is no bottleneck: at least 200 MB/s without delay, in the best of some transfers', async () => {
