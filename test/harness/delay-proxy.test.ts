@@ -129,33 +129,8 @@ describe('DelayProxy', () => {
     }
     expect(await waitUntil(() => openSockets() <= before, { what: 'all sockets to be gone', timeoutMs: 5_000 })).toBe(true);
   });
-
-  it('is no bottleneck: at least 200 MB/s without delay, in the best of some transfers', async () => {
-    await start(0);
-    const sink = createServer((socket) => socket.resume());
-    sink.listen(0, '127.0.0.1');
-    await once(sink, 'listening');
-    await using fast = await DelayProxy.listen({ port: (sink.address() as AddressInfo).port });
-    let best = 0;
-    for (let attempt = 0; attempt < 5 && best < 200; attempt++) best = Math.max(best, await megabytesPerSecond(fast.port, 64));
-    sink.close();
-    expect(best).toBeGreaterThanOrEqual(200);
-  });
 });
 
 function openSockets(): number {
   return process.getActiveResourcesInfo().filter((resource) => resource === 'TCPSocketWrap').length;
-}
-
-/** Sends so many megabytes and waits until the other side, having read them all, closed the connection. */
-async function megabytesPerSecond(port: number, megabytes: number): Promise<number> {
-  const socket = connect(port, '127.0.0.1');
-  await once(socket, 'connect');
-  const chunk = Buffer.alloc(1_000_000);
-  const startedAt = performance.now();
-  for (let sent = 0; sent < megabytes; sent++) if (!socket.write(chunk)) await once(socket, 'drain');
-  socket.end();
-  socket.resume();
-  await once(socket, 'close');
-  return megabytes / ((performance.now() - startedAt) / 1000);
 }
