@@ -200,7 +200,7 @@ describe('watch behind a network that fails', () => {
     expect(proxy.connections).toBe(3);
     const startedAt = performance.now();
     await apply(cluster, namespace, 'one', { w: `${namespace}-119` });
-    expect(performance.now() - startedAt).toBeLessThan(500);
+    expect(performance.now() - startedAt).toBeLessThan(3_000);
     await watches.at(-1)?.waitFor('ADDED one');
     proxy.cut();
     await apply(cluster, namespace, 'two', { w: `${namespace}-0` });

@@ -215,6 +215,6 @@ test('a session ends with OK at its age, and kas stops at once with sessions ope
   const before = performance.now();
   await aging.stop();
   await another.ended;
-  expect(performance.now() - before).toBeLessThan(2_000);
+  expect(performance.now() - before).toBeLessThan(5_000);
   await eventually(() => aging.line('kas stops'));
 });

@@ -94,7 +94,7 @@ describe('matching', () => {
       const started = performance.now();
 
       expect(selectFiles([glob], paths).files).toEqual([]);
-      expect(performance.now() - started).toBeLessThan(2000);
+      expect(performance.now() - started).toBeLessThan(10_000);
     },
   );
 });

@@ -316,7 +316,7 @@ describe('pushes', () => {
     const { gitserver } = line.stack;
     const from = gitserver.lines.length;
     gitToKas.pause();
-    expect(await liveAfterMs('swallowed')).toBeLessThan(POLL_PERIOD_MS + 2_000);
+    expect(await liveAfterMs('swallowed')).toBeLessThan(POLL_PERIOD_MS + 5_000);
     await gitserver.waitForLine(/"msg":"Cannot tell kas of a push; will try again"/, 15_000, from);
     gitToKas.resume();
     await gitserver.waitForLine(/"msg":"kas takes notifications of pushes again"/, 15_000, from);
@@ -326,7 +326,7 @@ describe('pushes', () => {
     const { gitserver } = line.stack;
     const from = gitserver.lines.length;
     await gitToKas.close();
-    expect(await liveAfterMs('refused')).toBeLessThan(POLL_PERIOD_MS + 2_000);
+    expect(await liveAfterMs('refused')).toBeLessThan(POLL_PERIOD_MS + 5_000);
     await gitserver.waitForLine(/"msg":"Cannot tell kas of a push; will try again"/, 15_000, from);
   });
 
