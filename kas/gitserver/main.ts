@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
 import { aborted } from '../../lib/abort.ts';
 import { formatListenAddress } from '../../lib/config-types.ts';
