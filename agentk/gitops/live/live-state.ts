@@ -65,9 +65,9 @@ export class LiveState {
     return members.values();
   }
 
-  /** Whether the kind is watched, in whatever version. */
+  /** Whether a watch, in whatever version, tells of the kind now. */
   follows(group: string, kind: string): boolean {
-    return (this.#watches.get(`${group}|${kind}`) ?? []).length > 0;
+    return (this.#watches.get(`${group}|${kind}`) ?? []).some(({ isSynced }) => isSynced);
   }
 
   /**
