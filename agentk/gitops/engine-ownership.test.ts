@@ -53,6 +53,20 @@ describe('Two claims on one object', () => {
   });
 });
 
+describe('An object of the unit that lost the label of the agent while this was away', () => {
+  it('is still its own', async () => {
+    const agentId = freshAgentId();
+    {
+      await using before = start(agentId);
+      await before.apply('one', [configMap(namespace, 'a')]);
+    }
+    await cluster.kubectl(['label', 'configmap', 'a', '-n', namespace, 'kas.gitops/agent-']);
+    await using engine = start(agentId);
+    expect(actions(await engine.apply('one', [configMap(namespace, 'a')]))).toEqual(['ConfigMap a configured']);
+    expect((await api.get(path('a')))?.metadata.labels?.['kas.gitops/agent']).toBe(String(agentId));
+  });
+});
+
 describe('An object that nobody owns', () => {
   it('is adopted where it stands', async () => {
     await cluster.kubectl(['create', 'configmap', 'a', '-n', namespace, '--from-literal=x=0', '--from-literal=y=0']);

@@ -51,6 +51,7 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
     live: (key) => live.get(key),
     members: live.members(applySetId),
     applySetId,
+    fieldManager: parts.fieldManager,
     ...neighbours,
   });
 

@@ -59,7 +59,7 @@ class ApplyRun {
     this.#input = input;
     this.#signal = signal;
     const strangers = input.steps.filter(({ kind }) => kind === 'contact').map(({ desired }) => desired);
-    this.#contact = new FirstContact(input.parts.cluster, String(input.parts.agentId), strangers);
+    this.#contact = new FirstContact(input.parts.cluster, String(input.parts.agentId), input.applySetId, strangers);
   }
 
   start(step: Step, tracked: TrackedObject): boolean | (() => Promise<boolean>) {

@@ -21,13 +21,15 @@ const ASK_FOR_EACH = 2;
 export class FirstContact {
   readonly #cluster: Cluster;
   readonly #agentId: string;
+  readonly #applySetId: string;
   /** How many objects of each kind and namespace are to be looked for. */
   readonly #counts = new Map<string, number>();
   readonly #lists = new Map<string, Promise<ReadonlyMap<string, LiveObject>>>();
 
-  constructor(cluster: Cluster, agentId: string, strangers: Iterable<{ readonly key: string }>) {
+  constructor(cluster: Cluster, agentId: string, applySetId: string, strangers: Iterable<{ readonly key: string }>) {
     this.#cluster = cluster;
     this.#agentId = agentId;
+    this.#applySetId = applySetId;
     for (const { key } of strangers) {
       const place = placeOf(key);
       this.#counts.set(place, (this.#counts.get(place) ?? 0) + 1);
@@ -37,7 +39,7 @@ export class FirstContact {
   async look(key: string, ref: ObjectRef, signal: AbortSignal): Promise<Contact> {
     const object = await this.#find(key, ref, signal);
     if (object === undefined) return { kind: 'absent' };
-    const owner = foreignOwner(object, this.#agentId);
+    const owner = foreignOwner(object, this.#agentId, this.#applySetId);
     if (owner !== undefined) return { kind: 'owned', owner };
     if (object.metadata.deletionTimestamp !== undefined) return { kind: 'terminating' };
     return { kind: 'adopt', uid: object.metadata.uid };

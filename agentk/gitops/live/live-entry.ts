@@ -11,6 +11,8 @@ export interface LiveEntry {
   readonly resourceVersion: string;
   /** Id of the ApplySet it says it belongs to. */
   readonly partOf: string | undefined;
+  /** Field managers that applied it. */
+  readonly appliers: readonly string[];
   /** Digest of the manifest that was applied last. */
   readonly digest: string | undefined;
   readonly terminating: boolean;
@@ -36,6 +38,7 @@ export function liveEntry(live: LiveObject): LiveEntry {
     uid: metadata.uid,
     resourceVersion: metadata.resourceVersion,
     partOf: metadata.labels?.[PART_OF],
+    appliers: (metadata.managedFields ?? []).flatMap(({ manager, operation }) => (operation === 'Apply' ? (manager ?? []) : [])),
     digest: metadata.annotations?.[DIGEST],
     terminating: metadata.deletionTimestamp !== undefined,
     finalizers: metadata.finalizers ?? NO_FINALIZERS,
@@ -43,13 +46,13 @@ export function liveEntry(live: LiveObject): LiveEntry {
   };
 }
 
-/** Who holds the object by its labels, unless it is this agent. */
-export function foreignOwner(live: LiveObject, agentId: string): string | undefined {
+/** Who holds the object by its labels, unless it is this agent; `applySetId` tells its unit's objects that lost the agent's label. */
+export function foreignOwner(live: LiveObject, agentId: string, applySetId: string): string | undefined {
   const { labels } = live.metadata;
   const partOf = labels?.[PART_OF];
   const agent = labels?.[AGENT_ID];
   if (agent !== undefined && agent !== agentId) return `agent ${agent}`;
-  if (partOf !== undefined && agent === undefined) return `ApplySet ${partOf}`;
+  if (partOf !== undefined && partOf !== applySetId && agent === undefined) return `ApplySet ${partOf}`;
   return undefined;
 }
 

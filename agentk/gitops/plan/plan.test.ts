@@ -7,6 +7,7 @@ import type { LiveEntry } from '../live/live-entry.ts';
 import { type Known, type PlanInput, planSync } from './plan.ts';
 
 const OURS = 'applyset-ours-v1';
+const MANAGER = 'agentk-1';
 
 function wanted(name: string, value = '1'): Desired {
   const object = bundleObject(configMap('demo', name, { value }));
@@ -21,6 +22,7 @@ function entry(of: Desired, fields: Partial<LiveEntry> = {}): LiveEntry {
     uid: `uid-${id.name}`,
     resourceVersion: '1',
     partOf: OURS,
+    appliers: [MANAGER],
     digest: object.digest,
     terminating: false,
     finalizers: [],
@@ -42,6 +44,7 @@ function plan(
     live: (key) => live.find((candidate) => candidate.key === key),
     members: live.filter(({ partOf }) => partOf === OURS),
     applySetId: OURS,
+    fieldManager: MANAGER,
     claimedBy: () => undefined,
     mayTakeOver: () => false,
     ...rest,
@@ -54,6 +57,11 @@ const knownAs = (of: Desired, fields: Partial<Known> = {}): Record<string, Known
 });
 
 describe('A plan', () => {
+  it('prunes what the agent applied, not what only carries its labels', () => {
+    const [applied, copied] = [entry(wanted('applied')), entry(wanted('copied'), { appliers: ['kubectl'] })];
+    expect(plan([a], [entry(a), applied, copied]).surplus).toEqual([applied]);
+  });
+
   it.each<[string, readonly LiveEntry[], Readonly<Record<string, Known>>, Partial<PlanInput>, string, string]>([
     ['looks at what it has never seen', [], {}, {}, 'contact', 'NotSeen'],
     [

@@ -50,6 +50,8 @@ export interface PlanInput {
   /** Objects that carry the ApplySet label of this unit. */
   readonly members: Iterable<LiveEntry>;
   readonly applySetId: string;
+  /** Under which the agent applies. */
+  readonly fieldManager: string;
   /** The other unit of this agent that wants the object, if any. */
   readonly claimedBy: (key: string) => string | undefined;
   /** Whether an ApplySet label of our agent may be replaced: its unit left the configuration or does not want the object. */
@@ -60,8 +62,15 @@ export interface PlanInput {
 export function planSync(input: PlanInput): Plan {
   const steps = input.desired.map((desired) => planObject(desired, input));
   const wanted = new Set(input.desired.map(({ key }) => key));
-  const surplus = [...input.members].filter(({ key }) => !wanted.has(key) && input.claimedBy(key) === undefined);
+  const surplus = [...input.members].filter(
+    (entry) => !wanted.has(entry.key) && input.claimedBy(entry.key) === undefined && isApplied(entry, input.fieldManager),
+  );
   return { steps, surplus };
+}
+
+/** Labels alone prove nothing: controllers give them on to what they make (EndpointSlices), and people copy objects whole. */
+function isApplied({ appliers }: LiveEntry, fieldManager: string): boolean {
+  return appliers.includes(fieldManager);
 }
 
 function planObject(desired: Desired, input: PlanInput): Step {

@@ -58,7 +58,8 @@ async function resourcesOf(crd: LiveObject, cluster: Cluster, signal: AbortSigna
     throw new KubeError(`No version of ${crd.metadata.name} is served`, { code: 404, reason: 'NotFound' });
   const namespaced = scope !== 'Cluster';
   const type = { group, version, kind: names.kind, resource: names.plural, namespaced, verbs: new Set(['list']) };
-  return (await listed(type, undefined, cluster, signal)).filter((object) => isSomebodys(object));
+  // Owners may be of another kind, and stay: being owned does not make a resource go.
+  return (await listed(type, undefined, cluster, signal)).filter(({ metadata }) => metadata.deletionTimestamp === undefined);
 }
 
 interface CrdSpec {

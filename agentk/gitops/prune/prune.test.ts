@@ -1,5 +1,5 @@
 import { createLogger } from '../../../lib/log.ts';
-import type { ApiReader } from '../../../test/harness/api-reader.ts';
+import type { ApiReader, Seen } from '../../../test/harness/api-reader.ts';
 import { useCluster } from '../../../test/harness/cluster.ts';
 import { KubeCluster } from '../../kube/kube-cluster.ts';
 import { loadKubeConfig } from '../../kube/kube-config.ts';
@@ -125,6 +125,29 @@ describe('An engine that prunes', () => {
     expect(result).toEqual(['ConfigMap ours pruned', 'ConfigMap stays unchanged', `Namespace ${name} skipped Protected`]);
     expect(await api.get(`/api/v1/namespaces/${name}/secrets/foreign`)).toBeDefined();
     await shared.kubectl(['delete', 'namespace', name, '--wait=false']);
+  });
+
+  it('leaves alone what somebody copied from its objects, labels and all', async () => {
+    const result = await pruned([], async () => {
+      const copy = JSON.parse(await kubectl('get', 'configmap', 'stays', '-o', 'json')) as Seen;
+      const metadata = { name: 'copy', namespace, labels: copy.metadata.labels, annotations: copy.metadata.annotations };
+      await shared.kubectl(['create', '-f', '-'], { stdin: JSON.stringify({ ...copy, metadata }) });
+    });
+    expect(result).toEqual(['ConfigMap stays unchanged']);
+    expect(await api.get(`/api/v1/namespaces/${namespace}/configmaps/copy`)).toBeDefined();
+  });
+
+  it('keeps a CRD of which somebody else has resources that belong to another object', async () => {
+    const group = `owned.${namespace}.example.org`;
+    const owner = await api.get(`/api/v1/namespaces/${namespace}/configmaps/kube-root-ca.crt`);
+    const ownerReferences = [{ apiVersion: 'v1', kind: 'ConfigMap', name: 'kube-root-ca.crt', uid: owner?.metadata.uid }];
+    const metadata = { name: 'foreign', namespace, ownerReferences };
+    const result = await pruned([crd(group, 'Widget')], async () => {
+      const widget = { apiVersion: `${group}/v1`, kind: 'Widget', metadata, spec: { size: 1 } };
+      await shared.kubectl(['create', '-f', '-'], { stdin: JSON.stringify(widget) });
+    });
+    expect(result).toEqual(['ConfigMap stays unchanged', `CustomResourceDefinition widgets.${group} skipped Protected`]);
+    await shared.kubectl(['delete', 'crd', `widgets.${group}`]);
   });
 
   it('keeps a CRD of which somebody else has resources', async () => {
