@@ -141,6 +141,35 @@ describe('Under the policy "correct"', () => {
     expect(live?.['data']).toEqual({ password: Buffer.from('right').toString('base64') });
   });
 
+  it('does not make an object again that left Git while its correction was put off', async () => {
+    const units = ['one', 'two'].map((name) => unit(name, { defaultNamespace: namespace }));
+    engine.configure(...units);
+    await engine.apply('one', [configMap(namespace, 'a'), configMap(namespace, 'stays')]);
+    await engine.apply('two', [configMap(namespace, 'later')]);
+    const isBack = async (name: string): Promise<unknown> =>
+      await api.until(configMaps(name), (found) => found !== undefined, name);
+    for (const name of ['a', 'later']) {
+      await kubectl('delete', 'configmap', name);
+      await isBack(name);
+    }
+    // From the second time on corrections are put off.
+    await kubectl('delete', 'configmap', 'a');
+    await engine.apply('one', [configMap(namespace, 'stays')]);
+    await kubectl('delete', 'configmap', 'later');
+    await isBack('later');
+    expect(await api.get(configMaps('a'))).toBeUndefined();
+  });
+
+  it('is soon there again with many objects when their namespace was deleted and made again', async () => {
+    const inner = await cluster.namespace();
+    await start('correct', ...Array.from({ length: 40 }, (_, n) => configMap(inner, `m${n}`)));
+    await cluster.kubectl(['delete', 'namespace', inner]);
+    await cluster.kubectl(['create', 'namespace', inner]);
+    const path = `/api/v1/namespaces/${inner}/configmaps`;
+    const back = async (): Promise<boolean> => (await api.list(path)).length > 40;
+    expect(await waitUntil(back, { what: 'all objects', timeoutMs: 10_000, intervalMs: 20 })).toBe(true);
+  });
+
   it('slows down when somebody undoes each correction', async () => {
     await start('correct', configMap(namespace, 'a'));
     for (const round of [1, 2]) {

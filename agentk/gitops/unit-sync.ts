@@ -59,6 +59,8 @@ export class UnitSync {
   #begun: UnitBundle | undefined;
   #running: AbortScope | undefined;
   #retry = new AbortController();
+  /** A retry for which `soon` was asked is on its way. */
+  #soonPending = false;
 
   constructor(deps: UnitSyncDeps) {
     this.#deps = deps;
@@ -71,6 +73,7 @@ export class UnitSync {
         parts: deps.parts,
         applySetId: this.applySetId,
         policy: () => this.#unit.driftPolicy,
+        wanted: (tracked) => this.#wanted.has(tracked.key) && this.#objects.get(tracked.key) === tracked,
         report: (tracked, found) => {
           if (this.#begun === undefined) return;
           const { unit, project, commitId } = this.#begun;
@@ -78,7 +81,7 @@ export class UnitSync {
           deps.reporter.drift(drift);
           this.#log.drift(drift);
         },
-        resync: () => this.#tryAgain('soon'),
+        resync: () => this.#trySoon(),
         problem: (tracked, error) => {
           const object = formatObjectId(tracked.desired.id);
           deps.log.warn('Correction was interrupted', { unit: deps.unit.name, object, err: error });
@@ -211,14 +214,23 @@ export class UnitSync {
     this.#tryAgain(transient ? 'soon' : 'slowly');
   }
 
+  /** However many objects ask, it is one failure: the backoff counts it once. */
+  #trySoon(): void {
+    if (!this.#soonPending || this.#retry.signal.aborted) this.#tryAgain('soon');
+  }
+
   #tryAgain(when: 'soon' | 'slowly'): void {
     this.#retry.abort(new DOMException('Another retry takes its place', 'AbortError'));
     const retry = new AbortController();
     this.#retry = retry;
+    this.#soonPending = when === 'soon';
     if (this.#stop.signal.aborted) return;
     const delayMs = (when === 'soon' ? this.#soon : this.#slowly).next();
     void sleep(delayMs, retry.signal).then(
-      () => this.#requests.set('sync'),
+      () => {
+        this.#soonPending = false;
+        this.#requests.set('sync');
+      },
       () => undefined,
     );
   }

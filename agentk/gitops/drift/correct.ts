@@ -11,6 +11,8 @@ import { ownedState } from './owned-state.ts';
 export interface CorrectorDeps {
   readonly parts: EngineParts;
   readonly applySetId: string;
+  /** Whether Git still has the object: a correction may have been put off for minutes. */
+  readonly wanted: (tracked: TrackedObject) => boolean;
   readonly report: (tracked: TrackedObject, drift: DriftReport) => void;
   /** An object could not be put right here: the next sync has to. */
   readonly resync: () => void;
@@ -47,7 +49,7 @@ export class Corrector {
       await tracked.exclusively(async () => {
         const pending = this.#pending.get(tracked.key);
         this.#pending.delete(tracked.key);
-        if (pending === undefined) return;
+        if (pending === undefined || !this.#deps.wanted(tracked)) return;
         // A sync may have been faster.
         const done: Resolution = { outcome: 'corrected', message: '', resolvedAt: this.#date() };
         const resolution = tracked.dirty ? await this.#put(tracked, pending.live) : done;
@@ -63,6 +65,7 @@ export class Corrector {
   async reown(tracked: TrackedObject, live: LiveObject): Promise<void> {
     await tracked.exclusively(async () => {
       const { state } = tracked;
+      if (!this.#deps.wanted(tracked)) return;
       if (state === undefined || judge(state, live, this.#deps.parts.fieldManager).kind !== 'reown') return;
       await this.#put(tracked, live);
     });
@@ -72,6 +75,7 @@ export class Corrector {
   async bringBack(tracked: TrackedObject, uid: string, detectedAt: Date, delayMs: number): Promise<void> {
     if (delayMs > 0) await sleep(delayMs, this.#signal);
     await tracked.exclusively(async () => {
+      if (!this.#deps.wanted(tracked)) return;
       const { state } = tracked;
       // A sync, or a new object under the name, was faster.
       if (this.#deps.parts.live.get(tracked.key) !== undefined || state?.uid !== uid) return;
