@@ -22,7 +22,7 @@ export class ConnectionPool {
   readonly #access: KubeAccess;
   readonly #options: PoolOptions;
   readonly #closing = new AbortController();
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
   #connections: Http2Connection[] = [];
   #opening: Promise<Http2Connection> | undefined;
 
@@ -38,6 +38,16 @@ export class ConnectionPool {
 
   /** Rejects with a `TransportError` when no connection can be made. */
   async acquire(signal: AbortSignal): Promise<Lease> {
+    try {
+      return await this.#acquire(signal);
+    } catch (error) {
+      // It may have been woken for a stream that it takes no more.
+      this.#wakeNext();
+      throw error;
+    }
+  }
+
+  async #acquire(signal: AbortSignal): Promise<Lease> {
     while (true) {
       signal.throwIfAborted();
       const credentials = await this.#access.credentials(signal);
@@ -54,7 +64,7 @@ export class ConnectionPool {
 
   async close(): Promise<void> {
     this.#closing.abort(new TransportError('The transport is closed', { maybeProcessed: false }));
-    for (const wake of this.#waiting.splice(0)) wake();
+    this.#wakeAll();
     const opening = this.#opening?.catch(() => undefined);
     await Promise.all([opening, ...this.#connections.splice(0).map((connection) => connection.destroy())]);
   }
@@ -82,7 +92,7 @@ export class ConnectionPool {
         if (!held) return;
         held = false;
         connection.active -= 1;
-        this.#waiting.shift()?.();
+        this.#wakeNext();
       },
     };
   }
@@ -97,15 +107,36 @@ export class ConnectionPool {
       })
       .finally(() => {
         this.#opening = undefined;
-        for (const wake of this.#waiting.splice(0)) wake();
+        this.#wakeAll();
       });
     return this.#opening;
   }
 
   async #released(signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#waiting.push(resolve);
-    signal.addEventListener('abort', () => resolve(), { once: true });
-    await promise;
+    const onAbort = (): void => {
+      // Whoever has left must not be woken in place of one who waits.
+      this.#waiting.delete(resolve);
+      resolve();
+    };
+    this.#waiting.add(resolve);
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      await promise;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  #wakeNext(): void {
+    const [next] = this.#waiting;
+    if (next === undefined) return;
+    this.#waiting.delete(next);
+    next();
+  }
+
+  #wakeAll(): void {
+    for (const wake of this.#waiting) wake();
+    this.#waiting.clear();
   }
 }

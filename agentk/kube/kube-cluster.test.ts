@@ -35,6 +35,19 @@ describe('KubeCluster', () => {
     expect(await cluster.version(signal)).toMatch(/^v1\.\d+/);
   });
 
+  it('answers requests that waited for a free stream behind ones that were given up', async () => {
+    const ref: ObjectRef = { ...configMap('kube-root-ca.crt'), namespace: 'kube-system' };
+    const ask = (count: number, until: AbortSignal): Promise<unknown>[] =>
+      Array.from({ length: count }, async () => await cluster.get(ref, until));
+    const given = new AbortController();
+    const first = ask(100, signal);
+    const givenUp = Promise.allSettled(ask(300, given.signal));
+    const last = ask(10, signal);
+    setImmediate(() => given.abort());
+    await givenUp;
+    expect(await Promise.all([...first, ...last])).toHaveLength(110);
+  });
+
   it('creates by the first apply and changes by the next', async () => {
     const ref = configMap('applied');
     const first = await cluster.apply(ref, configMapBody(ref, { a: '1' }), OPTIONS, signal);
