@@ -46,7 +46,7 @@ async function objectsIn(namespace: string, cluster: Cluster, signal: AbortSigna
   const lists = await Promise.all(
     types.map(async (type) => await queue.add(async () => await listed(type, namespace, cluster, signal))),
   );
-  return lists.flat().filter((object) => isSomebodys(object));
+  return lists.flat().filter((object) => isSomebodys(object, cluster));
 }
 
 /** Of a type put together from the CRD itself: discovery may not know it yet, and "none" must be certain. */
@@ -85,10 +85,16 @@ async function listed(
 }
 
 /** Not what Kubernetes puts into every namespace, what goes with its owner, or what is going already. */
-function isSomebodys({ kind, metadata }: LiveObject): boolean {
+function isSomebodys({ kind, metadata }: LiveObject, cluster: Cluster): boolean {
   if (metadata.deletionTimestamp !== undefined) return false;
-  if (metadata.ownerReferences !== undefined && metadata.ownerReferences.length > 0) return false;
+  if (metadata.ownerReferences?.some((owner) => isNamespaced(owner, cluster))) return false;
   if (kind === 'ConfigMap') return metadata.name !== 'kube-root-ca.crt';
   if (kind === 'ServiceAccount') return metadata.name !== 'default';
   return kind !== 'Endpoints' && kind !== 'EndpointSlice';
+}
+
+/** Owners of cluster-scoped kinds are not in the namespace, and stay when it goes. */
+function isNamespaced({ apiVersion, kind }: { readonly apiVersion: string; readonly kind: string }, cluster: Cluster): boolean {
+  const slash = apiVersion.indexOf('/');
+  return cluster.resourceType(slash < 0 ? '' : apiVersion.slice(0, slash), kind)?.namespaced !== false;
 }

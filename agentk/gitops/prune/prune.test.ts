@@ -137,6 +137,18 @@ describe('An engine that prunes', () => {
     expect(await api.get(`/api/v1/namespaces/${namespace}/configmaps/copy`)).toBeDefined();
   });
 
+  it('keeps a namespace with an object that belongs to one outside of it', async () => {
+    const name = `${namespace}-owned`;
+    const owner = await api.get('/api/v1/namespaces/default');
+    const ownerReferences = [{ apiVersion: 'v1', kind: 'Namespace', name: 'default', uid: owner?.metadata.uid }];
+    const foreign = { ...configMap(name, 'foreign'), metadata: { name: 'foreign', namespace: name, ownerReferences } };
+    const result = await pruned([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name } }], async () => {
+      await shared.kubectl(['create', '-f', '-'], { stdin: JSON.stringify(foreign) });
+    });
+    expect(result).toEqual(['ConfigMap stays unchanged', `Namespace ${name} skipped Protected`]);
+    await shared.kubectl(['delete', 'namespace', name, '--wait=false']);
+  });
+
   it('keeps a CRD of which somebody else has resources that belong to another object', async () => {
     const group = `owned.${namespace}.example.org`;
     const owner = await api.get(`/api/v1/namespaces/${namespace}/configmaps/kube-root-ca.crt`);
