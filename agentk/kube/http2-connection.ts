@@ -13,9 +13,11 @@ export interface Windows {
 }
 
 const SETTINGS_TIMEOUT_MS = 10_000;
-const PING_INTERVAL_MS = 5_000;
+const PING_INTERVAL_MS = 2_000;
 /** Intervals without an answer to a ping after which the connection counts as dead. */
 const LOST_PINGS = 3;
+/** For a socket to close after it was told to. */
+const CLOSE_TIMEOUT_MS = 1_000;
 
 /**
  * One HTTP/2 connection to the API server. It is `usable` until it closes, dies, is told to go away (GOAWAY) or is
@@ -91,17 +93,22 @@ export class Http2Connection {
     if (!this.#session.destroyed) this.#session.close();
   }
 
-  /** Resolves when the socket is closed. */
+  /** Resolves when the socket is closed, or does not say so in time. */
   async destroy(): Promise<void> {
     this.#retired = true;
     if (this.#closed) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#session.once('close', resolve);
+    const timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
     this.#session.destroy();
     await promise;
+    clearTimeout(timer);
   }
 
-  /** A peer that vanished without a word is noticed by its silence. */
+  /**
+   * A peer that vanished without a word is noticed by its silence. So is a reset that comes while Node writes: it does
+   * not read meanwhile, now and then never hears that the write failed, and then tells neither an error nor a close.
+   */
   #watchPings(): void {
     let unanswered = 0;
     const timer = setInterval(() => {
