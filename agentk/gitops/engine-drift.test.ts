@@ -106,6 +106,19 @@ describe('Under the policy "correct"', () => {
     expect(spec.containers.map(({ name }) => name)).toEqual(['app']);
   });
 
+  it('removes it as well when the correction comes with a sync, since the policy was another before', async () => {
+    await start('report', deployment(namespace, 'web'));
+    const rename = '[{"op":"replace","path":"/spec/template/spec/containers/0/name","value":"evil"}]';
+    await kubectl('patch', 'deployment', 'web', '--type=json', '-p', rename);
+    await engine.drift(({ outcome }) => outcome === 'reported');
+    engine.configure(unit('one', { defaultNamespace: namespace, driftPolicy: 'correct' }));
+    const names = (object: unknown): string[] =>
+      (object as { spec: { template: { spec: { containers: { name: string }[] } } } }).spec.template.spec.containers.map(
+        ({ name }) => name,
+      );
+    await api.until(deployments('web'), (live) => names(live).join() === 'app', 'the container of Git alone');
+  });
+
   it('cures an edit that makes every apply fail: a value replaced by valueFrom', async () => {
     await start('correct', deployment(namespace, 'web'));
     const path = '/spec/template/spec/containers/0/env/0';

@@ -31,7 +31,8 @@ export interface Conditions {
   readonly uid: string | undefined;
 }
 
-const ADOPTION_TRIES = 3;
+/** Controllers write the status of an object that changes, again and again. */
+const ADOPTION_TRIES = 10;
 
 /** Writes objects with server-side apply, under the agent's one field manager. */
 export class Applier {
@@ -68,6 +69,22 @@ export class Applier {
     this.#deps.live.note(applied.object);
     if (applied.object.metadata.deletionTimestamp === undefined) tracked.settle(applied.object, fieldManager);
     return applied;
+  }
+
+  /**
+   * Puts Git's version in place of what the live object drifted to, and of what an edit put in place of our fields. Every
+   * request carries the uid: a correction must not make another object of the name ours.
+   */
+  async applyOver(tracked: TrackedObject, applySetId: string, live: LiveObject, signal: AbortSignal): Promise<Applied> {
+    const conditions = { force: true, uid: live.metadata.uid };
+    await this.adopt(tracked, live, false, signal);
+    try {
+      return await this.apply(tracked, applySetId, conditions, signal);
+    } catch (error) {
+      const refused = error instanceof KubeError && (error.code === 422 || error.code === 500);
+      if (!refused || !(await this.adopt(tracked, live, true, signal))) throw error;
+      return await this.apply(tracked, applySetId, conditions, signal);
+    }
   }
 
   /** What `apply` would make of the live object; nothing is stored. */

@@ -118,7 +118,19 @@ class ApplyRun {
   async #perform(step: Step, tracked: TrackedObject): Promise<Outcome> {
     if (step.kind === 'contact') return await this.#meet(tracked);
     if (step.kind === 'verify' && (await this.#verified(tracked))) return unchanged(tracked);
+    if (step.reason === 'Drifted') return await this.#restore(tracked);
     return await this.#apply(tracked, { force: true, uid: undefined });
+  }
+
+  /** A correction that did not come about when the drift was seen. */
+  async #restore(tracked: TrackedObject): Promise<Outcome> {
+    const { applier, cluster, hardStop } = this.#input.parts;
+    const ref = applier.ref(tracked.desired);
+    if (ref === undefined) return notServed(tracked);
+    const live = await cluster.get(ref, this.#signal);
+    const { object } = await applier.applyOver(tracked, this.#input.applySetId, live, hardStop);
+    if (object.metadata.deletionTimestamp !== undefined) return terminating(tracked);
+    return { action: 'configured', reason: '', message: '', retry: 'never' };
   }
 
   async #meet(tracked: TrackedObject): Promise<Outcome> {

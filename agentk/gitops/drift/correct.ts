@@ -114,26 +114,14 @@ export class Corrector {
     const { fieldManager } = this.#deps.parts;
     const before = tracked.state?.valuesDigest;
     try {
-      const after = ownedState(await this.#applyOver(tracked, live), fieldManager)?.valuesDigest;
+      const { applier, hardStop } = this.#deps.parts;
+      const { object } = await applier.applyOver(tracked, this.#deps.applySetId, live, hardStop);
+      const after = ownedState(object, fieldManager)?.valuesDigest;
       // Said once: from here on the object is judged by what it is now.
       const message = before === after ? '' : 'Changed again on its way in, by admission or defaults: accepted as it is now';
       return { outcome: 'corrected', message, resolvedAt: this.#date() };
     } catch (error) {
       return this.#failed(tracked, error);
-    }
-  }
-
-  /** Every apply carries the uid: a correction must not make another object of the name ours. */
-  async #applyOver(tracked: TrackedObject, live: LiveObject): Promise<LiveObject> {
-    const { applier, hardStop } = this.#deps.parts;
-    const conditions = { force: true, uid: live.metadata.uid };
-    await applier.adopt(tracked, live, false, hardStop);
-    try {
-      return (await applier.apply(tracked, this.#deps.applySetId, conditions, hardStop)).object;
-    } catch (error) {
-      const refused = error instanceof KubeError && (error.code === 422 || error.code === 500);
-      if (!refused || !(await applier.adopt(tracked, live, true, hardStop))) throw error;
-      return (await applier.apply(tracked, this.#deps.applySetId, conditions, hardStop)).object;
     }
   }
 
