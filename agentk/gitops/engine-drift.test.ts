@@ -116,7 +116,8 @@ describe('Under the policy "correct"', () => {
       (object as { spec: { template: { spec: { containers: { name: string }[] } } } }).spec.template.spec.containers.map(
         ({ name }) => name,
       );
-    await api.until(deployments('web'), (live) => names(live).join() === 'app', 'the container of Git alone');
+    const live = await api.until(deployments('web'), (object) => names(object).join() === 'app', 'the container of Git alone');
+    expect(names(live)).toEqual(['app']);
   });
 
   it('cures an edit that makes every apply fail: a value replaced by valueFrom', async () => {
