@@ -151,7 +151,8 @@ describe('An engine that prunes', () => {
 
   it('keeps a CRD of which somebody else has resources that belong to another object', async () => {
     const group = `owned.${namespace}.example.org`;
-    const owner = await api.get(`/api/v1/namespaces/${namespace}/configmaps/kube-root-ca.crt`);
+    const path = `/api/v1/namespaces/${namespace}/configmaps/kube-root-ca.crt`;
+    const owner = await api.until(path, (found) => found, 'the ConfigMap that every namespace gets');
     const ownerReferences = [{ apiVersion: 'v1', kind: 'ConfigMap', name: 'kube-root-ca.crt', uid: owner?.metadata.uid }];
     const metadata = { name: 'foreign', namespace, ownerReferences };
     const result = await pruned([crd(group, 'Widget')], async () => {
