@@ -1,8 +1,6 @@
 import picomatch from 'picomatch';
 import type { SourceProblem } from '../source-problem.ts';
 
-export const GLOB_MATCHES_NOTHING = 'GlobMatchesNothing';
-
 /** Where in the repository the files that a glob can match are, for listing no more than that. */
 export interface GlobRoot {
   /** Folder without slashes at its ends; `.` is the root. */
@@ -58,7 +56,7 @@ export function selectFiles<T extends { readonly path: string }>(globs: readonly
     for (const entry of found) chosen.add(entry);
     if (found.length > 0) continue;
     unmatched.push(glob);
-    problems.push({ severity: 'warning', reason: GLOB_MATCHES_NOTHING, message: explainNothing(glob, entries) });
+    problems.push({ severity: 'warning', reason: 'GlobMatchesNothing', message: explainNothing(glob, entries) });
   }
   return { files: entries.filter((entry) => chosen.has(entry)), unmatched, problems };
 }

@@ -7,7 +7,7 @@ import type { GitalyClientPool } from '../gitaly/gitaly-client-pool.ts';
 import type { FileEntry } from '../gitaly/gitaly-repository.ts';
 import type { DecodedFile } from '../manifests/decode-manifest.ts';
 import { type ManifestFile, renderPlain } from '../manifests/render-plain.ts';
-import { GLOB_MATCHES_NOTHING, selectFiles } from '../manifests/select-files.ts';
+import { selectFiles } from '../manifests/select-files.ts';
 import type { SourceProblem } from '../source-problem.ts';
 import type { BlobCache } from './blob-cache.ts';
 import { DecodedFiles } from './decoded-files.ts';
@@ -67,7 +67,8 @@ export class UnitRenderer {
       const { limits, cache } = this.#deps;
       checkPaths(request.globs, limits);
       const repository = this.#deps.gitaly.repository(request.project.location);
-      const { files, problems } = select(request.globs, await listFiles(repository, commitId, request.globs, signal), limits);
+      const listed = await listFiles(repository, commitId, request.globs, signal);
+      const { files, problems, incomplete } = select(request.globs, listed, limits);
       selection = digestOf(files, problems);
       if (previous?.selection === selection) return previous;
       const contents = await readFiles(repository, commitId, files, limits, cache, signal);
@@ -76,7 +77,7 @@ export class UnitRenderer {
         defaultNamespace: request.defaultNamespace,
         decode: (path, content) => decoded.get(path) ?? this.#decoded.decode(path, content),
       });
-      return finish(selection, rendered.objects, [...problems, ...rendered.problems]);
+      return finish({ selection, incomplete, problems: [...problems, ...rendered.problems] }, rendered.objects);
     } catch (error) {
       if (error instanceof RefusedUnit) return { selection, problems: error.problems, bundle: undefined, incomplete: true };
       throw error;
@@ -114,7 +115,7 @@ function select(
   globs: readonly string[],
   listed: readonly FileEntry[],
   { maxFiles }: ManifestLimits,
-): { files: readonly FileEntry[]; problems: readonly SourceProblem[] } {
+): { files: readonly FileEntry[]; problems: readonly SourceProblem[]; incomplete: boolean } {
   const selection = selectFiles(globs, listed);
   const links = selection.files.filter((file) => file.mode === SYMBOLIC_LINK);
   const files = selection.files.filter((file) => file.mode !== SYMBOLIC_LINK);
@@ -135,16 +136,16 @@ function select(
       `The globs match ${files.length} files, ${maxFiles} are allowed: use narrower globs, split the unit, or raise max_number_of_files in kas's configuration.`,
     );
   if (files.length === 0) throw new RefusedUnit([nothingToApply('no file matches'), ...problems]);
-  return { files, problems };
+  return { files, problems, incomplete: selection.unmatched.length > 0 };
 }
 
 /** An empty set is never handed on: it would mean to remove everything. */
-function finish(selection: string, objects: Bundle['objects'], problems: readonly SourceProblem[]): Rendering {
-  const incomplete = problems.some((problem) => problem.reason === GLOB_MATCHES_NOTHING);
-  const refused = { selection, bundle: undefined, incomplete };
-  if (problems.some((problem) => problem.severity === 'error')) return { ...refused, problems };
-  if (objects.length === 0) return { ...refused, problems: [nothingToApply('the files hold no object'), ...problems] };
-  return { selection, problems, bundle: createBundle(objects), incomplete };
+function finish(outcome: Omit<Rendering, 'bundle'>, objects: Bundle['objects']): Rendering {
+  const { problems } = outcome;
+  if (problems.some((problem) => problem.severity === 'error')) return { ...outcome, bundle: undefined };
+  if (objects.length === 0)
+    return { ...outcome, problems: [nothingToApply('the files hold no object'), ...problems], bundle: undefined };
+  return { ...outcome, bundle: createBundle(objects) };
 }
 
 function nothingToApply(why: string): SourceProblem {
