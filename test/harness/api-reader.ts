@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { Agent, request } from 'node:https';
-import { KubeConfig } from '@kubernetes/client-node';
+import { request } from 'node:https';
+import { type KubeHttps, kubeHttps } from './kube-https.ts';
 import { waitUntil } from './wait-until.ts';
 
 /** A live object, as far as a reader cares. */
@@ -22,24 +21,10 @@ export interface Seen {
 
 /** Reads the API server over plain HTTPS, apart from all code under test: what it says is what the cluster is. */
 export class ApiReader implements Disposable {
-  readonly #server: URL;
-  readonly #agent: Agent;
-  readonly #headers: Record<string, string>;
+  readonly #https: KubeHttps;
 
   constructor(kubeconfigPath: string) {
-    const config = new KubeConfig();
-    config.loadFromString(readFileSync(kubeconfigPath, 'utf8'));
-    const cluster = config.getCurrentCluster();
-    const user = config.getCurrentUser();
-    if (cluster === null || user === null) throw new Error(`${kubeconfigPath} has no current context`);
-    this.#server = new URL(cluster.server);
-    this.#headers = user.token === undefined ? {} : { authorization: `Bearer ${user.token}` };
-    this.#agent = new Agent({
-      keepAlive: true,
-      ca: pem(cluster.caData, cluster.caFile),
-      cert: pem(user.certData, user.certFile),
-      key: pem(user.keyData, user.keyFile),
-    });
+    this.#https = kubeHttps(kubeconfigPath);
   }
 
   /** The object, or undefined when there is none. */
@@ -74,14 +59,14 @@ export class ApiReader implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#agent.destroy();
+    this.#https.agent.destroy();
   }
 
   async #request(path: string): Promise<{ readonly status: number; readonly body: string }> {
     const { promise, resolve, reject } = Promise.withResolvers<{ status: number; body: string }>();
     const call = request(
-      new URL(path, this.#server),
-      { agent: this.#agent, headers: this.#headers, timeout: 10_000 },
+      new URL(path, this.#https.server),
+      { agent: this.#https.agent, headers: this.#https.headers, timeout: 10_000 },
       (response) => {
         const chunks: Buffer[] = [];
         response.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -94,9 +79,4 @@ export class ApiReader implements Disposable {
     call.end();
     return await promise;
   }
-}
-
-function pem(data: string | undefined, file: string | undefined): Buffer | undefined {
-  if (data !== undefined) return Buffer.from(data, 'base64');
-  return file === undefined ? undefined : readFileSync(file);
 }

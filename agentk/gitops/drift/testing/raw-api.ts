@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { Agent, request } from 'node:https';
-import { KubeConfig } from '@kubernetes/client-node';
+import { request } from 'node:https';
+import { type KubeHttps, kubeHttps } from '../../../../test/harness/kube-https.ts';
 import type { LiveObject } from '../../../kube/cluster.ts';
 
 export type PatchKind = 'merge' | 'strategic' | 'json' | 'apply';
@@ -19,26 +18,10 @@ export interface RawAnswer {
 
 /** Plain requests to an API server, as people and controllers make them. */
 export class RawApi implements Disposable {
-  readonly #server: URL;
-  readonly #agent: Agent;
-  readonly #headers: Record<string, string>;
+  readonly #https: KubeHttps;
 
   constructor(kubeconfigPath: string) {
-    const config = new KubeConfig();
-    config.loadFromString(readFileSync(kubeconfigPath, 'utf8'));
-    const cluster = config.getCurrentCluster();
-    const user = config.getCurrentUser();
-    if (cluster === null || user === null) throw new Error(`${kubeconfigPath} has no current context`);
-    this.#server = new URL(cluster.server);
-    this.#headers = user.token === undefined ? {} : { authorization: `Bearer ${user.token}` };
-    const decoded = (data: string | undefined): Buffer | undefined =>
-      data === undefined ? undefined : Buffer.from(data, 'base64');
-    this.#agent = new Agent({
-      keepAlive: true,
-      ca: decoded(cluster.caData),
-      cert: decoded(user.certData),
-      key: decoded(user.keyData),
-    });
+    this.#https = kubeHttps(kubeconfigPath);
   }
 
   async get(path: string): Promise<LiveObject> {
@@ -70,7 +53,7 @@ export class RawApi implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#agent.destroy();
+    this.#https.agent.destroy();
   }
 
   async #succeed(method: string, path: string, body: unknown, contentType: string): Promise<LiveObject> {
@@ -81,13 +64,17 @@ export class RawApi implements Disposable {
 
   async #request(method: string, path: string, body: unknown, contentType: string): Promise<RawAnswer> {
     const { promise, resolve, reject } = Promise.withResolvers<{ readonly status: number; readonly text: string }>();
-    const headers = { ...this.#headers, 'content-type': contentType };
-    const call = request(new URL(path, this.#server), { method, agent: this.#agent, headers, timeout: 20_000 }, (response) => {
-      const chunks: Buffer[] = [];
-      response.on('data', (chunk: Buffer) => chunks.push(chunk));
-      response.on('error', reject);
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }));
-    });
+    const headers = { ...this.#https.headers, 'content-type': contentType };
+    const call = request(
+      new URL(path, this.#https.server),
+      { method, agent: this.#https.agent, headers, timeout: 20_000 },
+      (response) => {
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.on('error', reject);
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }));
+      },
+    );
     call.on('timeout', () => call.destroy(new Error(`${method} ${path} timed out`)));
     call.on('error', reject);
     call.end(body === undefined ? undefined : JSON.stringify(body));
