@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sleep } from '../../lib/abort.ts';
 import { createLogger } from '../../lib/log.ts';
@@ -26,7 +26,11 @@ it('keeps the announcement of a later push until kas was told of that one too', 
   const storage = { name: 'default', path: folder };
   const spool = spoolFolder(storage);
   await mkdir(spool, { recursive: true });
-  const announce = (): Promise<void> => writeFile(join(spool, announcementName('a.git')), 'a.git');
+  // As the hook does it: the name appears when the content is there.
+  const announce = async (): Promise<void> => {
+    await writeFile(join(spool, 'written'), 'a.git');
+    await rename(join(spool, 'written'), join(spool, announcementName('a.git')));
+  };
   const told: (() => void)[] = [];
   const onPush = (): Promise<void> => new Promise((resolve) => told.push(resolve));
   const reader = new PushSpool({ storages: [storage], onPush, log }, never);
