@@ -1,0 +1,20 @@
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { createTempDir } from './temp-dir.ts';
+
+/** PEM. The certificate is its own authority: whoever trusts it trusts nothing else by it. */
+export interface ServingCertificate {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** A new key and certificate, of a new name, for servers on 127.0.0.1 and localhost. */
+export async function createServingCertificate(): Promise<ServingCertificate> {
+  await using directory = await createTempDir();
+  const [keyFile, certFile] = [`${directory.path}/key.pem`, `${directory.path}/crt.pem`];
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', keyFile];
+  const subject = ['-subj', `/CN=test-${crypto.randomUUID()}`, '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost'];
+  await promisify(execFile)('openssl', ['req', '-x509', ...key, '-out', certFile, '-days', '2', ...subject]);
+  return { cert: await readFile(certFile, 'utf8'), key: await readFile(keyFile, 'utf8') };
+}
