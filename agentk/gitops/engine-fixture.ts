@@ -1,5 +1,6 @@
 import { type BundleObject, contentDigest, createBundle } from '../../lib/bundle.ts';
 import { createLogger, type Logger } from '../../lib/log.ts';
+import { DEFAULT_POLICY } from '../../lib/unit-policy.ts';
 import { ApiReader } from '../../test/harness/api-reader.ts';
 import type { TestCluster } from '../../test/harness/cluster.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
@@ -68,10 +69,9 @@ export function unit(name: string, options: Partial<Unit> = {}): Unit {
   return {
     name,
     project: `group/${name}`,
-    defaultNamespace: 'default',
-    prune: true,
-    driftPolicy: 'correct',
+    ...DEFAULT_POLICY,
     reconcileTimeoutMs: 30_000,
+    pruneTimeoutMs: 30_000,
     ...options,
   };
 }
@@ -99,7 +99,7 @@ export class TestEngine implements AsyncDisposable {
   }
 
   configure(...units: readonly Unit[]): void {
-    this.engine.configure({ commitId: 'c0', units });
+    this.engine.configure({ commitId: 'c0', units, healthRules: [] });
   }
 
   submit(name: string, manifests: readonly Manifest[], options: Partial<UnitBundle> = {}): UnitBundle {

@@ -1,8 +1,8 @@
+import type { DriftPolicy } from '../../lib/unit-policy.ts';
 import type { ApiReader } from '../../test/harness/api-reader.ts';
 import { useCluster } from '../../test/harness/cluster.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
 import { actions, configMap, deployment, freshAgentId, type Manifest, reader, TestEngine, unit } from './engine-fixture.ts';
-import type { DriftPolicy } from './unit.ts';
 
 const cluster = useCluster();
 let namespace: string;

@@ -98,6 +98,14 @@ class UnitEngine implements Engine, Part {
     return [...this.#units.values()].flatMap(({ sync }) => sync.bundle ?? []);
   }
 
+  resync(unit: string): void {
+    this.#units.get(unit)?.sync.recheck();
+  }
+
+  confirmPrune(unit: string, bundleDigest: string): void {
+    this.#units.get(unit)?.sync.confirmPrune(bundleDigest);
+  }
+
   async run(ready: () => void, signal: AbortSignal): Promise<void> {
     this.#signal = signal;
     for (const running of this.#units.values()) this.#start(running, signal);

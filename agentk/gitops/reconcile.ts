@@ -15,6 +15,8 @@ import type { Unit, UnitBundle } from './unit.ts';
 export interface Reconciliation {
   readonly unit: Unit;
   readonly bundle: UnitBundle;
+  /** Digest of the bundle whose prune a person confirmed; empty: none. */
+  readonly confirmedPrune: string;
   readonly objects: UnitObjects;
   readonly inventory: Inventory;
   readonly neighbours: Neighbours;

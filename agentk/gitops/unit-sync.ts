@@ -58,6 +58,9 @@ export class UnitSync {
   #wanted: ReadonlySet<string> = new Set();
   #begun: UnitBundle | undefined;
   #running: AbortScope | undefined;
+  #recheck = false;
+  /** Digest of the bundle whose prune may go over the budget. */
+  #confirmedPrune = '';
   #retry = new AbortController();
   /** A retry for which `soon` was asked is on its way. */
   #soonPending = false;
@@ -124,6 +127,18 @@ export class UnitSync {
     if (this.#bundle !== undefined) this.#requests.set('sync');
   }
 
+  /** Compares every object with Git once more, whatever is remembered of it. */
+  recheck(): void {
+    this.#recheck = true;
+    this.resync();
+  }
+
+  /** A person has seen what the prune of this bundle would delete, and wants it. */
+  confirmPrune(bundleDigest: string): void {
+    this.#confirmedPrune = bundleDigest;
+    this.resync();
+  }
+
   /** Tries again if an object was refused because another unit had it. */
   reclaim(): void {
     if (this.#objects.all().some(({ outcome }) => outcome.reason === 'OwnedByOther')) this.resync();
@@ -177,12 +192,25 @@ export class UnitSync {
       this.#objects.startOver(NOT_TRIED);
       this.#status.begin(bundle, this.#unit.reconcileTimeoutMs);
     }
+    if (this.#recheck) this.#objects.distrust();
+    this.#recheck = false;
     const startedAt = this.#deps.now();
     try {
       const { parts, inventory, neighbours } = this.#deps;
       const progress = (): void => this.#status.touch();
       const drifted = (tracked: TrackedObject, live: LiveObject): void => this.#driftWatch.seen(tracked, live);
-      const sync = { unit: this.#unit, bundle, objects: this.#objects, inventory, neighbours, parts, progress, drifted };
+      const confirmedPrune = this.#confirmedPrune;
+      const sync = {
+        unit: this.#unit,
+        bundle,
+        confirmedPrune,
+        objects: this.#objects,
+        inventory,
+        neighbours,
+        parts,
+        progress,
+        drifted,
+      };
       const changes = await reconcile(sync, scope.signal);
       this.#finish(bundle, changes, startedAt);
       if (first) this.#deps.finished();

@@ -1,23 +1,19 @@
 import type { Bundle } from '../../lib/bundle.ts';
 import type { ObjectId } from '../../lib/object-id.ts';
-
-export type DriftPolicy = 'correct' | 'report' | 'off';
+import type { HealthRule, UnitPolicy } from '../../lib/unit-policy.ts';
 
 /** One manifest project entry of the agent's configuration, as kas compiled it. */
-export interface Unit {
+export interface Unit extends UnitPolicy {
   /** Unique within the agent. */
   readonly name: string;
   readonly project: string;
-  readonly defaultNamespace: string;
-  readonly prune: boolean;
-  readonly driftPolicy: DriftPolicy;
-  readonly reconcileTimeoutMs: number;
 }
 
 /** Everything the agent has to do. */
 export interface Configuration {
   readonly commitId: string;
   readonly units: readonly Unit[];
+  readonly healthRules: readonly HealthRule[];
 }
 
 /** The rendered unit at a commit. */
@@ -32,7 +28,7 @@ export interface UnitBundle {
   readonly incomplete: boolean;
 }
 
-export type Phase = 'progressing' | 'synced' | 'degraded' | 'failed';
+export type Phase = 'progressing' | 'synced' | 'degraded' | 'failed' | 'suspended';
 export type Action = 'created' | 'configured' | 'unchanged' | 'pruned' | 'failed' | 'waiting' | 'skipped';
 export type Health = 'current' | 'in_progress' | 'failed' | 'terminating' | 'not_found';
 
@@ -121,4 +117,8 @@ export interface Engine {
   submit(bundle: UnitBundle): void;
   /** The newest bundle of every unit, whether applied yet or not. */
   held(): readonly UnitBundle[];
+  /** Compares all objects of the unit with Git once more, now. */
+  resync(unit: string): void;
+  /** A prune over the unit's budget may go on, if it is that of the bundle with this digest. */
+  confirmPrune(unit: string, bundleDigest: string): void;
 }

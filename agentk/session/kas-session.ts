@@ -4,7 +4,7 @@ import { isAbort, toError, UserError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { Part } from '../../lib/stages.ts';
 import { VERSION } from '../../lib/version.ts';
-import type { AgentMeta, ConnectRequest, ConnectResponse, Welcome } from '../../proto/gen/kas/agent/v1/session.ts';
+import type { AgentMeta, ConnectRequest, ConnectResponse, UnitCommand, Welcome } from '../../proto/gen/kas/agent/v1/session.ts';
 import type { Engine } from '../gitops/unit.ts';
 import { BundleReceiver, BundleTransferError } from './bundle-receiver.ts';
 import type { KasConnection } from './kas-connection.ts';
@@ -147,14 +147,31 @@ export class KasSession implements Part {
           engine.submit(bundle);
           return;
         }
+        case 'unitCommand':
+          if (this.#command(engine, message.value)) return;
+          this.#skip();
+          return;
         default:
-          this.#skipped += 1;
-          this.#deps.log.debug('Skipped a message of an unknown kind', { count: this.#skipped });
+          this.#skip();
       }
     } catch (error) {
       if (error instanceof BundleTransferError) this.#distrusted.add(error.unit);
       throw error;
     }
+  }
+
+  /** False for a command that this agent does not know. */
+  #command(engine: Engine, { unit, command }: UnitCommand): boolean {
+    if (command?.$case === 'resync') engine.resync(unit);
+    else if (command?.$case === 'confirmPrune') engine.confirmPrune(unit, command.value.bundleDigest.toString('hex'));
+    else return false;
+    this.#deps.log.info('Command received', { unit, reason: command.$case });
+    return true;
+  }
+
+  #skip(): void {
+    this.#skipped += 1;
+    this.#deps.log.debug('Skipped a message of an unknown kind', { count: this.#skipped });
   }
 
   /** Sends reports until the session ends. The end of the stream shows in its responses, so failures here say nothing new. */

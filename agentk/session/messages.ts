@@ -1,7 +1,6 @@
 /** Between the protocol's messages (proto/src/kas/agent/v1) and the engine's types. Generated types stop here. */
 
 import type { LogLevel as Level } from '../../lib/log.ts';
-import type { Duration } from '../../proto/gen/google/protobuf/duration.ts';
 import {
   Action,
   type ClusterEvent as ClusterEventMessage,
@@ -14,20 +13,13 @@ import {
 import {
   type Configuration as ConfigurationMessage,
   type ConnectRequest,
-  DriftPolicy,
   type HeldUnit,
   LogLevel,
   type ObjectReport,
   type SyncReport,
 } from '../../proto/gen/kas/agent/v1/session.ts';
 import type * as gitops from '../gitops/unit.ts';
-
-const DEFAULT_RECONCILE_TIMEOUT_MS = 3_600_000;
-
-const DRIFT_POLICIES: Readonly<Record<number, gitops.DriftPolicy>> = {
-  [DriftPolicy.DRIFT_POLICY_REPORT]: 'report',
-  [DriftPolicy.DRIFT_POLICY_OFF]: 'off',
-};
+import { toPolicy } from './policy-messages.ts';
 
 const LOG_LEVELS: Readonly<Record<number, Level>> = {
   [LogLevel.LOG_LEVEL_DEBUG]: 'debug',
@@ -35,19 +27,13 @@ const LOG_LEVELS: Readonly<Record<number, Level>> = {
   [LogLevel.LOG_LEVEL_ERROR]: 'error',
 };
 
-/** Values this agent does not know yet (a newer kas) fall back to the default of the field. */
+/** A log level this agent does not know yet (a newer kas) is the default. */
 export function toConfiguration(message: ConfigurationMessage): gitops.Configuration & { readonly logLevel: Level } {
   return {
     commitId: message.commitId,
     logLevel: LOG_LEVELS[message.logLevel] ?? 'info',
-    units: message.units.map((unit) => ({
-      name: unit.name,
-      project: unit.project,
-      defaultNamespace: unit.defaultNamespace === '' ? 'default' : unit.defaultNamespace,
-      prune: unit.prune,
-      driftPolicy: DRIFT_POLICIES[unit.driftPolicy] ?? 'correct',
-      reconcileTimeoutMs: toMs(unit.reconcileTimeout) ?? DEFAULT_RECONCILE_TIMEOUT_MS,
-    })),
+    units: message.units.map((unit) => ({ name: unit.name, project: unit.project, ...toPolicy(unit) })),
+    healthRules: message.healthRules,
   };
 }
 
@@ -60,6 +46,7 @@ const PHASES: Readonly<Record<gitops.Phase, Phase>> = {
   synced: Phase.PHASE_SYNCED,
   degraded: Phase.PHASE_DEGRADED,
   failed: Phase.PHASE_FAILED,
+  suspended: Phase.PHASE_SUSPENDED,
 };
 
 const ACTIONS: Readonly<Record<gitops.Action, Action>> = {
@@ -183,8 +170,4 @@ function fromObjectResult(result: gitops.ObjectResult): ObjectResultMessage {
 
 function cut(text: string): string {
   return text.length <= MAX_TEXT_LENGTH ? text : `${text.slice(0, MAX_TEXT_LENGTH)}…`;
-}
-
-function toMs(duration: Duration | undefined): number | undefined {
-  return duration === undefined ? undefined : Number(duration.seconds) * 1_000 + duration.nanos / 1_000_000;
 }

@@ -1,3 +1,4 @@
+import { DEFAULT_POLICY } from '../../lib/unit-policy.ts';
 import { parseConfiguration } from './parse-configuration.ts';
 
 const FILE = '.gitlab/agents/prod/config.yaml';
@@ -7,7 +8,7 @@ function parse(text: string | Buffer) {
 }
 
 test.each(['', '# nothing\n', 'gitops:\n  manifest_projects: []\n'])('%j has no units', (text) => {
-  expect(parse(text)).toEqual({ configuration: { commitId: 'c0ffee', logLevel: 'info', units: [] } });
+  expect(parse(text)).toEqual({ configuration: { commitId: 'c0ffee', logLevel: 'info', units: [], healthRules: [] } });
 });
 
 test('an entry without settings is the configuration project with defaults', () => {
@@ -16,11 +17,8 @@ test('an entry without settings is the configuration project with defaults', () 
       name: 'platform/agents',
       project: 'platform/agents',
       ref: undefined,
-      defaultNamespace: 'default',
       globs: ['**/*.{yaml,yml,json}'],
-      prune: true,
-      reconcileTimeoutMs: 3_600_000,
-      driftPolicy: 'correct',
+      ...DEFAULT_POLICY,
     },
   ]);
 });
@@ -34,13 +32,35 @@ gitops:
       ref: {branch: release/1.x}
       default_namespace: shop
       paths: [{glob: 'prod/**/*.yaml'}, {glob: /base/*.json}]
+      resource_inclusions: [{api_groups: [apps], kinds: [Deployment]}]
+      resource_exclusions: [{api_groups: ["", apps], kinds: ["*"]}]
       prune: false
+      prune_timeout: 5m
+      prune_propagation_policy: foreground
+      prune_budget: {objects: 10, percent: 5}
+      removal_policy: prune
       reconcile_timeout: 10m
-      drift: {policy: report}
+      dry_run_strategy: server
+      inventory_policy: adopt_all
+      conflict_policy: report
+      take_over_from: [helm]
+      depends_on: [web-tag]
+      suspend: true
+      service_account: {namespace: shop, name: deployer}
+      drift:
+        policy: report
+        additions: remove
+        ignore:
+          - {target: {api_group: apps, kind: Deployment, label_selector: hpa=on}, json_pointers: [/spec/replicas], managers: [hpa]}
     - {id: shop/web, name: web-tag, ref: {tag: v1.0}}
     - {id: shop/web, ref: {commit: ${'a'.repeat(40)}}}
+  health_rules:
+    - {api_group: example.com, kind: Shop, current: object.status.ready}
 observability: {logging: {level: debug}}
 `);
+  expect(configuration?.healthRules).toEqual([
+    { group: 'example.com', kind: 'Shop', inProgress: '', failed: '', current: 'object.status.ready' },
+  ]);
   expect(configuration?.logLevel).toBe('debug');
   expect(configuration?.units[0]).toEqual({
     name: 'web-production',
@@ -50,7 +70,28 @@ observability: {logging: {level: debug}}
     globs: ['prod/**/*.yaml', '/base/*.json'],
     prune: false,
     reconcileTimeoutMs: 600_000,
+    pruneTimeoutMs: 300_000,
+    prunePropagation: 'foreground',
+    pruneBudget: { objects: 10, percent: 5 },
+    removalPolicy: 'prune',
+    inventoryPolicy: 'adopt_all',
+    conflictPolicy: 'report',
+    dryRunStrategy: 'server',
+    takeOverFrom: ['helm'],
     driftPolicy: 'report',
+    driftAdditions: 'remove',
+    ignoreRules: [
+      {
+        target: { group: 'apps', kind: 'Deployment', namespace: '', name: '', labelSelector: 'hpa=on' },
+        jsonPointers: ['/spec/replicas'],
+        managers: ['hpa'],
+      },
+    ],
+    dependsOn: ['web-tag'],
+    suspended: true,
+    serviceAccount: { namespace: 'shop', name: 'deployer' },
+    inclusions: [{ apiGroups: ['apps'], kinds: ['Deployment'] }],
+    exclusions: [{ apiGroups: ['', 'apps'], kinds: ['*'] }],
   });
   expect(configuration?.units.map(({ name, ref }) => [name, ref])).toEqual([
     ['web-production', 'refs/heads/release/1.x'],

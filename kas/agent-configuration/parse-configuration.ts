@@ -1,4 +1,5 @@
 import { UserError } from '../../lib/errors.ts';
+import type { ResourceFilter, UnitPolicy } from '../../lib/unit-policy.ts';
 import { parseYamlConfig } from '../../lib/yaml-config.ts';
 import type { AgentConfiguration } from '../agent-session/agent-configuration.ts';
 import type { SourceProblem } from '../source-problem.ts';
@@ -38,16 +39,60 @@ function compile({ gitops, observability }: ConfigurationFile, project: string, 
       name: entry.name ?? entry.id ?? project,
       project: entry.id ?? project,
       ref: fullRef(entry.ref),
-      defaultNamespace: entry.default_namespace,
       globs: entry.paths.map((path) => path.glob),
-      prune: entry.prune,
-      reconcileTimeoutMs: entry.reconcile_timeout,
-      driftPolicy: entry.drift.policy,
+      ...policyOf(entry),
+    })),
+    healthRules: gitops.health_rules.map((rule) => ({
+      group: rule.api_group,
+      kind: rule.kind,
+      inProgress: rule.in_progress,
+      failed: rule.failed,
+      current: rule.current,
     })),
   };
 }
 
-type Ref = ConfigurationFile['gitops']['manifest_projects'][number]['ref'];
+type Entry = ConfigurationFile['gitops']['manifest_projects'][number];
+
+function policyOf(entry: Entry): UnitPolicy {
+  return {
+    defaultNamespace: entry.default_namespace,
+    prune: entry.prune,
+    reconcileTimeoutMs: entry.reconcile_timeout,
+    pruneTimeoutMs: entry.prune_timeout,
+    prunePropagation: entry.prune_propagation_policy,
+    pruneBudget: entry.prune_budget,
+    removalPolicy: entry.removal_policy,
+    inventoryPolicy: entry.inventory_policy,
+    conflictPolicy: entry.conflict_policy,
+    dryRunStrategy: entry.dry_run_strategy,
+    takeOverFrom: entry.take_over_from,
+    driftPolicy: entry.drift.policy,
+    driftAdditions: entry.drift.additions,
+    ignoreRules: entry.drift.ignore.map(({ target, json_pointers, managers }) => ({
+      target: {
+        group: target.api_group,
+        kind: target.kind,
+        namespace: target.namespace,
+        name: target.name,
+        labelSelector: target.label_selector,
+      },
+      jsonPointers: json_pointers,
+      managers,
+    })),
+    dependsOn: entry.depends_on,
+    suspended: entry.suspend,
+    serviceAccount: entry.service_account,
+    inclusions: entry.resource_inclusions.map(toFilter),
+    exclusions: entry.resource_exclusions.map(toFilter),
+  };
+}
+
+function toFilter({ api_groups, kinds }: Entry['resource_inclusions'][number]): ResourceFilter {
+  return { apiGroups: api_groups, kinds };
+}
+
+type Ref = Entry['ref'];
 
 function fullRef(ref: Ref): string | undefined {
   if (ref?.branch !== undefined) return `refs/heads/${ref.branch}`;

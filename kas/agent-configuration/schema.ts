@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { durationMs } from '../../lib/config-types.ts';
+import { DEFAULT_POLICY } from '../../lib/unit-policy.ts';
 
 /** The agent's configuration file, `.gitlab/agents/<name>/config.yaml`. Names are GitLab's (agentcfg) where it has the setting. */
 
@@ -38,27 +39,165 @@ const ref = z
     if (given !== 1) context.addIssue('needs exactly one of branch, tag and commit; keep one');
   });
 
+const apiGroup = z.string().regex(/^(?:\*|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$/, {
+  message: 'must be an API group such as apps, "" for the core group, or "*"; correct it',
+});
+
+const kindName = z
+  .string()
+  .regex(/^(?:\*|[A-Za-z][A-Za-z0-9]*)$/, { message: 'must be a kind such as Deployment, or "*"; correct it' });
+
+const resourceFilter = z.strictObject({
+  api_groups: z.array(apiGroup).min(1, 'is empty; add a group, or "*"').describe('API groups; `""` is the core group, `*` all'),
+  kinds: z.array(kindName).min(1, 'is empty; add a kind, or "*"').describe('kinds; `*` all'),
+});
+
+const jsonPointer = z.string().regex(/^(?:\/(?:[^~/]|~[01])*)+$/, {
+  message: 'must be a JSON pointer (RFC 6901); write it like /spec/replicas, with ~1 for a slash within a name',
+});
+
+const ignoreRule = z
+  .strictObject({
+    target: z
+      .strictObject({
+        api_group: apiGroup.default('*').describe('API group; `""` is the core group'),
+        kind: kindName.default('*').describe('kind'),
+        namespace: z.string().default('').describe('namespace'),
+        name: z.string().default('').describe('name'),
+        label_selector: z.string().default('').describe('labels, as in `kubectl --selector`'),
+      })
+      .prefault({})
+      .describe('the objects the rule is for; what is left out matches all'),
+    json_pointers: z.array(jsonPointer).default([]).describe('fields (RFC 6901) whose difference is none'),
+    managers: z.array(z.string().min(1)).default([]).describe('field managers; alone: every field one of them holds'),
+  })
+  .superRefine((rule, context) => {
+    if (rule.json_pointers.length === 0 && rule.managers.length === 0)
+      context.addIssue('needs json_pointers, managers or both; add one');
+  });
+
+const healthRule = z
+  .strictObject({
+    api_group: apiGroup.describe('API group; `""` is the core group'),
+    kind: kindName.describe('kind'),
+    in_progress: expression().describe('CEL over `object`: not done yet'),
+    failed: expression().describe('CEL over `object`: will not be done without help'),
+    current: expression().describe('CEL over `object`: as wanted'),
+  })
+  .superRefine((rule, context) => {
+    if (rule.in_progress === '' && rule.failed === '' && rule.current === '')
+      context.addIssue('needs in_progress, failed or current; add an expression');
+  });
+
+function expression(): z.ZodDefault<z.ZodString> {
+  return z.string().max(2_000, 'is longer than 2000 characters; shorten it').default('');
+}
+
 const manifestProject = z.strictObject({
-  /** Full project path; left out, the project with this file. */
-  id: projectPath.optional(),
-  /** Unique within the agent; left out, the id. */
-  name: unitName.optional(),
-  ref: ref.optional(),
-  default_namespace: namespace.default('default'),
+  id: projectPath.optional().describe('full path of the manifest project; left out, the project with this file'),
+  name: unitName.optional().describe('name of the unit, unique within the agent; left out, the id'),
+  ref: ref.optional().describe('what is followed; left out, the default branch'),
+  default_namespace: namespace
+    .default(DEFAULT_POLICY.defaultNamespace)
+    .describe('for namespaced objects whose manifest names none'),
   paths: z
-    .array(z.strictObject({ glob: z.string().min(1, 'is empty; write a glob') }))
+    .array(z.strictObject({ glob: z.string().min(1, 'is empty; write a glob').describe("files, from the repository's root") }))
     .min(1, 'is empty; add a glob or leave it out')
-    .default([{ glob: DEFAULT_GLOB }]),
-  prune: z.boolean().default(true),
-  reconcile_timeout: durationMs({ min: 1000 }).prefault('3600s'),
-  drift: z.strictObject({ policy: z.enum(['correct', 'report', 'off']).default('correct') }).prefault({}),
+    .default([{ glob: DEFAULT_GLOB }])
+    .describe('the files of the unit'),
+  resource_inclusions: z
+    .array(resourceFilter)
+    .default([])
+    .describe("objects of these kinds are the unit's, whatever the exclusions say"),
+  resource_exclusions: z.array(resourceFilter).default([]).describe('objects of these kinds are neither applied nor pruned'),
+  prune: z.boolean().default(DEFAULT_POLICY.prune).describe('delete objects that left Git'),
+  prune_timeout: durationMs({ min: 1000 }).prefault('3600s').describe('how long a prune waits for its objects to be gone'),
+  prune_propagation_policy: z
+    .enum(['background', 'foreground', 'orphan'])
+    .default(DEFAULT_POLICY.prunePropagation)
+    .describe('what becomes of what a pruned object owns'),
+  prune_budget: z
+    .strictObject({
+      objects: z.int().min(0).max(1_000_000).default(DEFAULT_POLICY.pruneBudget.objects).describe('number of objects'),
+      percent: z.int().min(0).max(100).default(DEFAULT_POLICY.pruneBudget.percent).describe("share of the unit's objects"),
+    })
+    .prefault({})
+    .describe('a prune above both waits for a confirmation'),
+  removal_policy: z
+    .enum(['orphan', 'prune'])
+    .default(DEFAULT_POLICY.removalPolicy)
+    .describe('what becomes of the objects when the entry is taken out of this file'),
+  reconcile_timeout: durationMs({ min: 1000 })
+    .prefault('3600s')
+    .describe('how long objects may take to become healthy before the unit is Degraded'),
+  dry_run_strategy: z
+    .enum(['none', 'client', 'server'])
+    .default(DEFAULT_POLICY.dryRunStrategy)
+    .describe(
+      '`server`: refuse the whole commit when the API server refuses an object; `client`: write nothing, say what would be',
+    ),
+  inventory_policy: z
+    .enum(['must_match', 'adopt_if_no_inventory', 'adopt_all'])
+    .default(DEFAULT_POLICY.inventoryPolicy)
+    .describe('what becomes of objects that exist already'),
+  conflict_policy: z
+    .enum(['force', 'report'])
+    .default(DEFAULT_POLICY.conflictPolicy)
+    .describe('what becomes of fields that another manager has set to another value'),
+  take_over_from: z
+    .array(z.string().min(1).max(128))
+    .default([])
+    .describe(
+      "field managers whose fields are taken over, so that what leaves Git goes away; kubectl's client-side apply always is",
+    ),
+  depends_on: z.array(unitName).default([]).describe('units of this file that must be synced before this one'),
+  suspend: z.boolean().default(DEFAULT_POLICY.suspended).describe('write nothing until it is `false` again'),
+  service_account: z
+    .strictObject({
+      namespace: namespace.describe('its namespace'),
+      name: z
+        .string()
+        .regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, {
+          message: 'must be the name of a service account; correct it',
+        })
+        .describe('its name'),
+    })
+    .optional()
+    .describe("whom the unit's requests are made as, so that it can do what that one may; left out, the agent"),
+  drift: z
+    .strictObject({
+      policy: z
+        .enum(['correct', 'report', 'off'])
+        .default(DEFAULT_POLICY.driftPolicy)
+        .describe('`correct`: put back and report; `report`: say it once; `off`: say nothing'),
+      additions: z
+        .enum(['off', 'report', 'remove'])
+        .default(DEFAULT_POLICY.driftAdditions)
+        .describe('what becomes of content that somebody adds beside ours where that weakens security'),
+      ignore: z.array(ignoreRule).default([]).describe('differences that are none'),
+    })
+    .prefault({})
+    .describe('changes that Git did not ask for'),
 });
 
 const configuration = z.strictObject({
-  gitops: z.strictObject({ manifest_projects: z.array(manifestProject).default([]) }).prefault({}),
+  $schema: z.string().optional().describe('for editors; has no other effect'),
+  gitops: z
+    .strictObject({
+      manifest_projects: z.array(manifestProject).default([]).describe('one entry per unit'),
+      health_rules: z.array(healthRule).default([]).describe('health of kinds of your own'),
+    })
+    .prefault({})
+    .describe('what the agent syncs'),
   observability: z
-    .strictObject({ logging: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}) })
-    .prefault({}),
+    .strictObject({
+      logging: z
+        .strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('log level of agentk') })
+        .prefault({})
+        .describe("agentk's log"),
+    })
+    .prefault({})
+    .describe('what the agent tells'),
 });
 
 export type ConfigurationFile = z.output<typeof configuration>;

@@ -1,27 +1,23 @@
 import type { LogLevel } from '../../lib/log.ts';
+import type { HealthRule, UnitPolicy } from '../../lib/unit-policy.ts';
 import type { AgentInfo } from '../registry/registry.ts';
 import type { SourceProblem } from '../source-problem.ts';
 
-export type DriftPolicy = 'correct' | 'report' | 'off';
-
 /** One entry of the agent's `gitops.manifest_projects`. */
-export interface AgentUnit {
+export interface AgentUnit extends UnitPolicy {
   /** Unique within the agent. */
   readonly name: string;
   /** Full path of the manifest project. */
   readonly project: string;
   /** Undefined is the default branch. */
   readonly ref: string | undefined;
-  readonly defaultNamespace: string;
   readonly globs: readonly string[];
-  readonly prune: boolean;
-  readonly reconcileTimeoutMs: number;
-  readonly driftPolicy: DriftPolicy;
 }
 
 export interface AgentConfiguration {
   readonly commitId: string;
   readonly units: readonly AgentUnit[];
+  readonly healthRules: readonly HealthRule[];
   readonly logLevel: LogLevel;
 }
 

@@ -29,4 +29,8 @@ export type AgentMessage =
 export type KasMessage =
   | { readonly type: 'welcome'; readonly version: string; readonly agentId: number; readonly agentName: string }
   | { readonly type: 'configuration'; readonly configuration: AgentConfiguration }
+  | { readonly type: 'command'; readonly unit: string; readonly command: UnitCommand }
   | BundlePart;
+
+/** What a person asked for by kas' API. */
+export type UnitCommand = { readonly type: 'resync' } | { readonly type: 'confirmPrune'; readonly bundleDigest: string };

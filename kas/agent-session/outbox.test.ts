@@ -4,7 +4,7 @@ import type { UnitBundle } from './bundle-stream.ts';
 import { Outbox } from './outbox.ts';
 
 const signal = new AbortController().signal;
-const configuration = (commitId: string): AgentConfiguration => ({ commitId, units: [], logLevel: 'info' });
+const configuration = (commitId: string): AgentConfiguration => ({ commitId, units: [], healthRules: [], logLevel: 'info' });
 const bundle = (unit: string, commitId: string): UnitBundle => ({
   unit,
   project: 'p',

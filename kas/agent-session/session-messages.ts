@@ -16,16 +16,17 @@ import {
   type Configuration as ConfigurationMessage,
   type ConnectRequest,
   type ConnectResponse,
-  DriftPolicy as DriftPolicyValue,
   type Hello as HelloMessage,
   LogLevel,
   type ObjectReport as ObjectReportMessage,
   type SyncReport as SyncReportMessage,
+  type UnitCommand as UnitCommandMessage,
 } from '../../proto/gen/kas/agent/v1/session.ts';
 import type * as status from '../sync-status/unit-status.ts';
-import type { AgentConfiguration, DriftPolicy } from './agent-configuration.ts';
-import type { AgentMessage, Hello, KasMessage, SyncReportPart } from './agent-message.ts';
+import type { AgentConfiguration } from './agent-configuration.ts';
+import type { AgentMessage, Hello, KasMessage, SyncReportPart, UnitCommand } from './agent-message.ts';
 import type { BundleChunk, BundleHeader } from './bundle-stream.ts';
+import { fromPolicy } from './policy-messages.ts';
 
 const PHASES: Readonly<Record<number, status.Phase>> = {
   [Phase.PHASE_PENDING]: 'pending',
@@ -33,6 +34,7 @@ const PHASES: Readonly<Record<number, status.Phase>> = {
   [Phase.PHASE_SYNCED]: 'synced',
   [Phase.PHASE_DEGRADED]: 'degraded',
   [Phase.PHASE_FAILED]: 'failed',
+  [Phase.PHASE_SUSPENDED]: 'suspended',
 };
 
 const ACTIONS: Readonly<Record<number, status.Action>> = {
@@ -57,12 +59,6 @@ const OUTCOMES: Readonly<Record<number, status.DriftOutcome>> = {
   [DriftOutcome.DRIFT_OUTCOME_CORRECTED]: 'corrected',
   [DriftOutcome.DRIFT_OUTCOME_REPORTED]: 'reported',
   [DriftOutcome.DRIFT_OUTCOME_FAILED]: 'failed',
-};
-
-const DRIFT_POLICIES: Readonly<Record<DriftPolicy, DriftPolicyValue>> = {
-  correct: DriftPolicyValue.DRIFT_POLICY_CORRECT,
-  report: DriftPolicyValue.DRIFT_POLICY_REPORT,
-  off: DriftPolicyValue.DRIFT_POLICY_OFF,
 };
 
 const LOG_LEVELS: Readonly<Record<Level, LogLevel>> = {
@@ -141,27 +137,25 @@ export function toConnectResponse(message: KasMessage): ConnectResponse {
       return { message: { $case: 'bundleHeader', value: fromHeader(message) } };
     case 'chunk':
       return { message: { $case: 'bundleChunk', value: fromChunk(message) } };
+    case 'command':
+      return { message: { $case: 'unitCommand', value: fromCommand(message.unit, message.command) } };
     case 'trailer':
       return { message: { $case: 'bundleTrailer', value: { unit: message.unit, digest: bytes(message.digest) } } };
   }
 }
 
-function fromConfiguration({ commitId, units, logLevel }: AgentConfiguration): ConfigurationMessage {
+function fromConfiguration({ commitId, units, healthRules, logLevel }: AgentConfiguration): ConfigurationMessage {
   return {
     commitId,
     logLevel: LOG_LEVELS[logLevel],
-    units: units.map((unit) => ({
-      name: unit.name,
-      project: unit.project,
-      defaultNamespace: unit.defaultNamespace,
-      prune: unit.prune,
-      driftPolicy: DRIFT_POLICIES[unit.driftPolicy],
-      reconcileTimeout: {
-        seconds: BigInt(Math.floor(unit.reconcileTimeoutMs / 1_000)),
-        nanos: (unit.reconcileTimeoutMs % 1_000) * 1_000_000,
-      },
-    })),
+    units: units.map((unit) => ({ name: unit.name, project: unit.project, ...fromPolicy(unit) })),
+    healthRules: [...healthRules],
   };
+}
+
+function fromCommand(unit: string, command: UnitCommand): UnitCommandMessage {
+  if (command.type === 'resync') return { unit, command: { $case: 'resync', value: {} } };
+  return { unit, command: { $case: 'confirmPrune', value: { bundleDigest: bytes(command.bundleDigest) } } };
 }
 
 function fromHeader(header: BundleHeader): BundleHeaderMessage {

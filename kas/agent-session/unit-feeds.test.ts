@@ -1,5 +1,6 @@
 import { createBundle } from '../../lib/bundle.ts';
 import { createLogger } from '../../lib/log.ts';
+import { DEFAULT_POLICY } from '../../lib/unit-policy.ts';
 import { until } from '../gitaly/gitaly-fixture.ts';
 import type { ProjectInfo, Registry } from '../registry/registry.ts';
 import { MemoryStatusStore } from '../sync-status/memory-status-store.ts';
@@ -16,11 +17,8 @@ const unit = (name: string, changes: Partial<AgentUnit> = {}): AgentUnit => ({
   name,
   project: 'team/app',
   ref: undefined,
-  defaultNamespace: 'default',
   globs: ['**/*.yaml'],
-  prune: true,
-  reconcileTimeoutMs: 1_000,
-  driftPolicy: 'correct',
+  ...DEFAULT_POLICY,
   ...changes,
 });
 

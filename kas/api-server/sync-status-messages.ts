@@ -25,6 +25,7 @@ const PHASES: Readonly<Record<status.Phase, Phase>> = {
   synced: Phase.PHASE_SYNCED,
   degraded: Phase.PHASE_DEGRADED,
   failed: Phase.PHASE_FAILED,
+  suspended: Phase.PHASE_SUSPENDED,
 };
 
 const ACTIONS: Readonly<Record<status.Action, Action>> = {

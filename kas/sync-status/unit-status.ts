@@ -1,7 +1,7 @@
 import type { ObjectId } from '../../lib/object-id.ts';
 import type { SourceProblem } from '../source-problem.ts';
 
-export type Phase = 'pending' | 'progressing' | 'synced' | 'degraded' | 'failed';
+export type Phase = 'pending' | 'progressing' | 'synced' | 'degraded' | 'failed' | 'suspended';
 export type Action = 'created' | 'configured' | 'unchanged' | 'pruned' | 'failed' | 'waiting' | 'skipped';
 export type Health = 'current' | 'in_progress' | 'failed' | 'terminating' | 'not_found';
 

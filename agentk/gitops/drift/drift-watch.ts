@@ -1,9 +1,9 @@
 import { isAbort, toError } from '../../../lib/errors.ts';
+import type { DriftPolicy } from '../../../lib/unit-policy.ts';
 import type { LiveObject } from '../../kube/cluster.ts';
 import { covers } from '../apply/covers.ts';
 import { DIGEST, PART_OF } from '../desired/labels.ts';
 import type { TrackedObject } from '../plan/tracked-object.ts';
-import type { DriftPolicy } from '../unit.ts';
 import { Corrector, type CorrectorDeps } from './correct.ts';
 import { Fights } from './fights.ts';
 import { type Drifted, type DriftReport, describeDrift, type Finding, lossFinding } from './finding.ts';

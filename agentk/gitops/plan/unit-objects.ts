@@ -1,5 +1,5 @@
+import type { DriftPolicy } from '../../../lib/unit-policy.ts';
 import type { Desired, Misplaced } from '../desired/desired.ts';
-import type { DriftPolicy } from '../unit.ts';
 import type { Known } from './plan.ts';
 import { type Outcome, TrackedObject } from './tracked-object.ts';
 
@@ -42,6 +42,11 @@ export class UnitObjects {
       tracked.outcome = { action: 'failed', reason, message, retry: 'slowly' } satisfies Outcome;
       return tracked;
     });
+  }
+
+  /** What is remembered of the live objects does not count any more: they are looked at again. */
+  distrust(): void {
+    for (const tracked of this.#objects.values()) tracked.state = undefined;
   }
 
   /** A new bundle: what became of objects under the one before does not count any more. */

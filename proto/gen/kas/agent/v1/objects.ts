@@ -24,6 +24,8 @@ export const Phase = {
   PHASE_DEGRADED: 4,
   /** PHASE_FAILED - Something could not be applied or pruned, or the unit could not be rendered. */
   PHASE_FAILED: 5,
+  /** PHASE_SUSPENDED - A person asked that nothing is written. */
+  PHASE_SUSPENDED: 6,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -36,6 +38,7 @@ export namespace Phase {
   export type PHASE_SYNCED = typeof Phase.PHASE_SYNCED;
   export type PHASE_DEGRADED = typeof Phase.PHASE_DEGRADED;
   export type PHASE_FAILED = typeof Phase.PHASE_FAILED;
+  export type PHASE_SUSPENDED = typeof Phase.PHASE_SUSPENDED;
   export type UNRECOGNIZED = typeof Phase.UNRECOGNIZED;
 }
 
@@ -59,6 +62,9 @@ export function phaseFromJSON(object: any): Phase {
     case 5:
     case "PHASE_FAILED":
       return Phase.PHASE_FAILED;
+    case 6:
+    case "PHASE_SUSPENDED":
+      return Phase.PHASE_SUSPENDED;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -80,6 +86,8 @@ export function phaseToJSON(object: Phase): string {
       return "PHASE_DEGRADED";
     case Phase.PHASE_FAILED:
       return "PHASE_FAILED";
+    case Phase.PHASE_SUSPENDED:
+      return "PHASE_SUSPENDED";
     case Phase.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";

@@ -92,6 +92,328 @@ export function logLevelToJSON(object: LogLevel): string {
   }
 }
 
+export const PrunePropagation = {
+  PRUNE_PROPAGATION_UNSPECIFIED: 0,
+  PRUNE_PROPAGATION_BACKGROUND: 1,
+  PRUNE_PROPAGATION_FOREGROUND: 2,
+  PRUNE_PROPAGATION_ORPHAN: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type PrunePropagation = typeof PrunePropagation[keyof typeof PrunePropagation];
+
+export namespace PrunePropagation {
+  export type PRUNE_PROPAGATION_UNSPECIFIED = typeof PrunePropagation.PRUNE_PROPAGATION_UNSPECIFIED;
+  export type PRUNE_PROPAGATION_BACKGROUND = typeof PrunePropagation.PRUNE_PROPAGATION_BACKGROUND;
+  export type PRUNE_PROPAGATION_FOREGROUND = typeof PrunePropagation.PRUNE_PROPAGATION_FOREGROUND;
+  export type PRUNE_PROPAGATION_ORPHAN = typeof PrunePropagation.PRUNE_PROPAGATION_ORPHAN;
+  export type UNRECOGNIZED = typeof PrunePropagation.UNRECOGNIZED;
+}
+
+export function prunePropagationFromJSON(object: any): PrunePropagation {
+  switch (object) {
+    case 0:
+    case "PRUNE_PROPAGATION_UNSPECIFIED":
+      return PrunePropagation.PRUNE_PROPAGATION_UNSPECIFIED;
+    case 1:
+    case "PRUNE_PROPAGATION_BACKGROUND":
+      return PrunePropagation.PRUNE_PROPAGATION_BACKGROUND;
+    case 2:
+    case "PRUNE_PROPAGATION_FOREGROUND":
+      return PrunePropagation.PRUNE_PROPAGATION_FOREGROUND;
+    case 3:
+    case "PRUNE_PROPAGATION_ORPHAN":
+      return PrunePropagation.PRUNE_PROPAGATION_ORPHAN;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return PrunePropagation.UNRECOGNIZED;
+  }
+}
+
+export function prunePropagationToJSON(object: PrunePropagation): string {
+  switch (object) {
+    case PrunePropagation.PRUNE_PROPAGATION_UNSPECIFIED:
+      return "PRUNE_PROPAGATION_UNSPECIFIED";
+    case PrunePropagation.PRUNE_PROPAGATION_BACKGROUND:
+      return "PRUNE_PROPAGATION_BACKGROUND";
+    case PrunePropagation.PRUNE_PROPAGATION_FOREGROUND:
+      return "PRUNE_PROPAGATION_FOREGROUND";
+    case PrunePropagation.PRUNE_PROPAGATION_ORPHAN:
+      return "PRUNE_PROPAGATION_ORPHAN";
+    case PrunePropagation.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+/** What becomes of the objects of a unit that leaves the configuration. */
+export const RemovalPolicy = {
+  REMOVAL_POLICY_UNSPECIFIED: 0,
+  REMOVAL_POLICY_ORPHAN: 1,
+  REMOVAL_POLICY_PRUNE: 2,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type RemovalPolicy = typeof RemovalPolicy[keyof typeof RemovalPolicy];
+
+export namespace RemovalPolicy {
+  export type REMOVAL_POLICY_UNSPECIFIED = typeof RemovalPolicy.REMOVAL_POLICY_UNSPECIFIED;
+  export type REMOVAL_POLICY_ORPHAN = typeof RemovalPolicy.REMOVAL_POLICY_ORPHAN;
+  export type REMOVAL_POLICY_PRUNE = typeof RemovalPolicy.REMOVAL_POLICY_PRUNE;
+  export type UNRECOGNIZED = typeof RemovalPolicy.UNRECOGNIZED;
+}
+
+export function removalPolicyFromJSON(object: any): RemovalPolicy {
+  switch (object) {
+    case 0:
+    case "REMOVAL_POLICY_UNSPECIFIED":
+      return RemovalPolicy.REMOVAL_POLICY_UNSPECIFIED;
+    case 1:
+    case "REMOVAL_POLICY_ORPHAN":
+      return RemovalPolicy.REMOVAL_POLICY_ORPHAN;
+    case 2:
+    case "REMOVAL_POLICY_PRUNE":
+      return RemovalPolicy.REMOVAL_POLICY_PRUNE;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return RemovalPolicy.UNRECOGNIZED;
+  }
+}
+
+export function removalPolicyToJSON(object: RemovalPolicy): string {
+  switch (object) {
+    case RemovalPolicy.REMOVAL_POLICY_UNSPECIFIED:
+      return "REMOVAL_POLICY_UNSPECIFIED";
+    case RemovalPolicy.REMOVAL_POLICY_ORPHAN:
+      return "REMOVAL_POLICY_ORPHAN";
+    case RemovalPolicy.REMOVAL_POLICY_PRUNE:
+      return "REMOVAL_POLICY_PRUNE";
+    case RemovalPolicy.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+/** What becomes of an object that exists already. */
+export const InventoryPolicy = {
+  INVENTORY_POLICY_UNSPECIFIED: 0,
+  INVENTORY_POLICY_MUST_MATCH: 1,
+  INVENTORY_POLICY_ADOPT_IF_NO_INVENTORY: 2,
+  INVENTORY_POLICY_ADOPT_ALL: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type InventoryPolicy = typeof InventoryPolicy[keyof typeof InventoryPolicy];
+
+export namespace InventoryPolicy {
+  export type INVENTORY_POLICY_UNSPECIFIED = typeof InventoryPolicy.INVENTORY_POLICY_UNSPECIFIED;
+  export type INVENTORY_POLICY_MUST_MATCH = typeof InventoryPolicy.INVENTORY_POLICY_MUST_MATCH;
+  export type INVENTORY_POLICY_ADOPT_IF_NO_INVENTORY = typeof InventoryPolicy.INVENTORY_POLICY_ADOPT_IF_NO_INVENTORY;
+  export type INVENTORY_POLICY_ADOPT_ALL = typeof InventoryPolicy.INVENTORY_POLICY_ADOPT_ALL;
+  export type UNRECOGNIZED = typeof InventoryPolicy.UNRECOGNIZED;
+}
+
+export function inventoryPolicyFromJSON(object: any): InventoryPolicy {
+  switch (object) {
+    case 0:
+    case "INVENTORY_POLICY_UNSPECIFIED":
+      return InventoryPolicy.INVENTORY_POLICY_UNSPECIFIED;
+    case 1:
+    case "INVENTORY_POLICY_MUST_MATCH":
+      return InventoryPolicy.INVENTORY_POLICY_MUST_MATCH;
+    case 2:
+    case "INVENTORY_POLICY_ADOPT_IF_NO_INVENTORY":
+      return InventoryPolicy.INVENTORY_POLICY_ADOPT_IF_NO_INVENTORY;
+    case 3:
+    case "INVENTORY_POLICY_ADOPT_ALL":
+      return InventoryPolicy.INVENTORY_POLICY_ADOPT_ALL;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return InventoryPolicy.UNRECOGNIZED;
+  }
+}
+
+export function inventoryPolicyToJSON(object: InventoryPolicy): string {
+  switch (object) {
+    case InventoryPolicy.INVENTORY_POLICY_UNSPECIFIED:
+      return "INVENTORY_POLICY_UNSPECIFIED";
+    case InventoryPolicy.INVENTORY_POLICY_MUST_MATCH:
+      return "INVENTORY_POLICY_MUST_MATCH";
+    case InventoryPolicy.INVENTORY_POLICY_ADOPT_IF_NO_INVENTORY:
+      return "INVENTORY_POLICY_ADOPT_IF_NO_INVENTORY";
+    case InventoryPolicy.INVENTORY_POLICY_ADOPT_ALL:
+      return "INVENTORY_POLICY_ADOPT_ALL";
+    case InventoryPolicy.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+/** What becomes of a field that another manager has set to another value. */
+export const ConflictPolicy = {
+  CONFLICT_POLICY_UNSPECIFIED: 0,
+  CONFLICT_POLICY_FORCE: 1,
+  CONFLICT_POLICY_REPORT: 2,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type ConflictPolicy = typeof ConflictPolicy[keyof typeof ConflictPolicy];
+
+export namespace ConflictPolicy {
+  export type CONFLICT_POLICY_UNSPECIFIED = typeof ConflictPolicy.CONFLICT_POLICY_UNSPECIFIED;
+  export type CONFLICT_POLICY_FORCE = typeof ConflictPolicy.CONFLICT_POLICY_FORCE;
+  export type CONFLICT_POLICY_REPORT = typeof ConflictPolicy.CONFLICT_POLICY_REPORT;
+  export type UNRECOGNIZED = typeof ConflictPolicy.UNRECOGNIZED;
+}
+
+export function conflictPolicyFromJSON(object: any): ConflictPolicy {
+  switch (object) {
+    case 0:
+    case "CONFLICT_POLICY_UNSPECIFIED":
+      return ConflictPolicy.CONFLICT_POLICY_UNSPECIFIED;
+    case 1:
+    case "CONFLICT_POLICY_FORCE":
+      return ConflictPolicy.CONFLICT_POLICY_FORCE;
+    case 2:
+    case "CONFLICT_POLICY_REPORT":
+      return ConflictPolicy.CONFLICT_POLICY_REPORT;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return ConflictPolicy.UNRECOGNIZED;
+  }
+}
+
+export function conflictPolicyToJSON(object: ConflictPolicy): string {
+  switch (object) {
+    case ConflictPolicy.CONFLICT_POLICY_UNSPECIFIED:
+      return "CONFLICT_POLICY_UNSPECIFIED";
+    case ConflictPolicy.CONFLICT_POLICY_FORCE:
+      return "CONFLICT_POLICY_FORCE";
+    case ConflictPolicy.CONFLICT_POLICY_REPORT:
+      return "CONFLICT_POLICY_REPORT";
+    case ConflictPolicy.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export const DryRunStrategy = {
+  DRY_RUN_STRATEGY_UNSPECIFIED: 0,
+  DRY_RUN_STRATEGY_NONE: 1,
+  /** DRY_RUN_STRATEGY_CLIENT - Nothing is written; what would be is reported. */
+  DRY_RUN_STRATEGY_CLIENT: 2,
+  /** DRY_RUN_STRATEGY_SERVER - The whole bundle is validated by the API server first, and refused when an object is. */
+  DRY_RUN_STRATEGY_SERVER: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type DryRunStrategy = typeof DryRunStrategy[keyof typeof DryRunStrategy];
+
+export namespace DryRunStrategy {
+  export type DRY_RUN_STRATEGY_UNSPECIFIED = typeof DryRunStrategy.DRY_RUN_STRATEGY_UNSPECIFIED;
+  export type DRY_RUN_STRATEGY_NONE = typeof DryRunStrategy.DRY_RUN_STRATEGY_NONE;
+  export type DRY_RUN_STRATEGY_CLIENT = typeof DryRunStrategy.DRY_RUN_STRATEGY_CLIENT;
+  export type DRY_RUN_STRATEGY_SERVER = typeof DryRunStrategy.DRY_RUN_STRATEGY_SERVER;
+  export type UNRECOGNIZED = typeof DryRunStrategy.UNRECOGNIZED;
+}
+
+export function dryRunStrategyFromJSON(object: any): DryRunStrategy {
+  switch (object) {
+    case 0:
+    case "DRY_RUN_STRATEGY_UNSPECIFIED":
+      return DryRunStrategy.DRY_RUN_STRATEGY_UNSPECIFIED;
+    case 1:
+    case "DRY_RUN_STRATEGY_NONE":
+      return DryRunStrategy.DRY_RUN_STRATEGY_NONE;
+    case 2:
+    case "DRY_RUN_STRATEGY_CLIENT":
+      return DryRunStrategy.DRY_RUN_STRATEGY_CLIENT;
+    case 3:
+    case "DRY_RUN_STRATEGY_SERVER":
+      return DryRunStrategy.DRY_RUN_STRATEGY_SERVER;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return DryRunStrategy.UNRECOGNIZED;
+  }
+}
+
+export function dryRunStrategyToJSON(object: DryRunStrategy): string {
+  switch (object) {
+    case DryRunStrategy.DRY_RUN_STRATEGY_UNSPECIFIED:
+      return "DRY_RUN_STRATEGY_UNSPECIFIED";
+    case DryRunStrategy.DRY_RUN_STRATEGY_NONE:
+      return "DRY_RUN_STRATEGY_NONE";
+    case DryRunStrategy.DRY_RUN_STRATEGY_CLIENT:
+      return "DRY_RUN_STRATEGY_CLIENT";
+    case DryRunStrategy.DRY_RUN_STRATEGY_SERVER:
+      return "DRY_RUN_STRATEGY_SERVER";
+    case DryRunStrategy.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+/** What becomes of content that somebody added beside ours. */
+export const AdditionPolicy = {
+  ADDITION_POLICY_UNSPECIFIED: 0,
+  ADDITION_POLICY_OFF: 1,
+  ADDITION_POLICY_REPORT: 2,
+  ADDITION_POLICY_REMOVE: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type AdditionPolicy = typeof AdditionPolicy[keyof typeof AdditionPolicy];
+
+export namespace AdditionPolicy {
+  export type ADDITION_POLICY_UNSPECIFIED = typeof AdditionPolicy.ADDITION_POLICY_UNSPECIFIED;
+  export type ADDITION_POLICY_OFF = typeof AdditionPolicy.ADDITION_POLICY_OFF;
+  export type ADDITION_POLICY_REPORT = typeof AdditionPolicy.ADDITION_POLICY_REPORT;
+  export type ADDITION_POLICY_REMOVE = typeof AdditionPolicy.ADDITION_POLICY_REMOVE;
+  export type UNRECOGNIZED = typeof AdditionPolicy.UNRECOGNIZED;
+}
+
+export function additionPolicyFromJSON(object: any): AdditionPolicy {
+  switch (object) {
+    case 0:
+    case "ADDITION_POLICY_UNSPECIFIED":
+      return AdditionPolicy.ADDITION_POLICY_UNSPECIFIED;
+    case 1:
+    case "ADDITION_POLICY_OFF":
+      return AdditionPolicy.ADDITION_POLICY_OFF;
+    case 2:
+    case "ADDITION_POLICY_REPORT":
+      return AdditionPolicy.ADDITION_POLICY_REPORT;
+    case 3:
+    case "ADDITION_POLICY_REMOVE":
+      return AdditionPolicy.ADDITION_POLICY_REMOVE;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return AdditionPolicy.UNRECOGNIZED;
+  }
+}
+
+export function additionPolicyToJSON(object: AdditionPolicy): string {
+  switch (object) {
+    case AdditionPolicy.ADDITION_POLICY_UNSPECIFIED:
+      return "ADDITION_POLICY_UNSPECIFIED";
+    case AdditionPolicy.ADDITION_POLICY_OFF:
+      return "ADDITION_POLICY_OFF";
+    case AdditionPolicy.ADDITION_POLICY_REPORT:
+      return "ADDITION_POLICY_REPORT";
+    case AdditionPolicy.ADDITION_POLICY_REMOVE:
+      return "ADDITION_POLICY_REMOVE";
+    case AdditionPolicy.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 export const DriftPolicy = {
   DRIFT_POLICY_UNSPECIFIED: 0,
   DRIFT_POLICY_CORRECT: 1,
@@ -168,6 +490,7 @@ export interface ConnectResponse {
     | { $case: "bundleHeader"; value: BundleHeader }
     | { $case: "bundleChunk"; value: BundleChunk }
     | { $case: "bundleTrailer"; value: BundleTrailer }
+    | { $case: "unitCommand"; value: UnitCommand }
     | undefined;
 }
 
@@ -203,6 +526,8 @@ export interface Configuration {
   commitId: string;
   units: Unit[];
   logLevel: LogLevel;
+  /** Health of kinds that the agent has no rule of its own for, or another one than the user wants. */
+  healthRules: HealthRule[];
 }
 
 /** One entry of gitops.manifest_projects. */
@@ -216,7 +541,101 @@ export interface Unit {
   prune: boolean;
   driftPolicy: DriftPolicy;
   /** How long a sync waits for its objects to become healthy before it says so. */
-  reconcileTimeout: Duration | undefined;
+  reconcileTimeout:
+    | Duration
+    | undefined;
+  /** How long a prune waits for its objects to be gone. Absent: the reconcile timeout. */
+  pruneTimeout: Duration | undefined;
+  prunePropagation: PrunePropagation;
+  /** A prune above both needs a confirmation. Absent: no budget. */
+  pruneBudget: PruneBudget | undefined;
+  removalPolicy: RemovalPolicy;
+  inventoryPolicy: InventoryPolicy;
+  conflictPolicy: ConflictPolicy;
+  dryRunStrategy: DryRunStrategy;
+  /** Field managers whose fields are taken over, beside kubectl's client-side apply. */
+  takeOverFrom: string[];
+  driftAdditions: AdditionPolicy;
+  ignoreRules: IgnoreRule[];
+  /** Units of the same agent that must be synced first. */
+  dependsOn: string[];
+  /** Nothing is written until it is resumed. */
+  suspended: boolean;
+  /** The unit's requests are made as this service account. Absent: as the agent. */
+  serviceAccount:
+    | ServiceAccount
+    | undefined;
+  /** An object that an inclusion matches is the unit's; else one that an exclusion matches is left alone. */
+  inclusions: ResourceFilter[];
+  exclusions: ResourceFilter[];
+}
+
+export interface PruneBudget {
+  objects: number;
+  /** Of the unit's objects. */
+  percent: number;
+}
+
+/** Differences that are none: all given conditions must hold. */
+export interface IgnoreRule {
+  target:
+    | ObjectSelector
+    | undefined;
+  /** RFC 6901. Empty: every field that one of the managers holds. */
+  jsonPointers: string[];
+  /** Field managers whose writes are ignored. Empty: anybody's. */
+  managers: string[];
+}
+
+/** Group and kind: "*" matches all, the empty group is the core's. The others: empty matches all. */
+export interface ObjectSelector {
+  group: string;
+  kind: string;
+  namespace: string;
+  name: string;
+  /** As kubectl's --selector. */
+  labelSelector: string;
+}
+
+export interface ServiceAccount {
+  namespace: string;
+  name: string;
+}
+
+/** "*" matches all. */
+export interface ResourceFilter {
+  apiGroups: string[];
+  kinds: string[];
+}
+
+/** Expressions in CEL over `object`; they yield a boolean. The first that is true decides, in this order. */
+export interface HealthRule {
+  group: string;
+  kind: string;
+  inProgress: string;
+  failed: string;
+  current: string;
+}
+
+/** What a person asked for by kas' API. */
+export interface UnitCommand {
+  unit: string;
+  command:
+    | //
+    /** Sync now. */
+    { $case: "resync"; value: Resync }
+    | //
+    /** The prune that waits for a confirmation may go on. */
+    { $case: "confirmPrune"; value: ConfirmPrune }
+    | undefined;
+}
+
+export interface Resync {
+}
+
+export interface ConfirmPrune {
+  /** Of the bundle whose prune is meant: another one needs another confirmation. */
+  bundleDigest: Buffer;
 }
 
 /**
@@ -496,6 +915,9 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       case "bundleTrailer":
         BundleTrailer.encode(message.message.value, writer.uint32(42).fork()).join();
         break;
+      case "unitCommand":
+        UnitCommand.encode(message.message.value, writer.uint32(50).fork()).join();
+        break;
     }
     return writer;
   },
@@ -553,6 +975,14 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
             message.message = { $case: "bundleTrailer", value: BundleTrailer.decode(reader, reader.uint32()) };
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.message = { $case: "unitCommand", value: UnitCommand.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -583,6 +1013,10 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
         ? { $case: "bundleTrailer", value: BundleTrailer.fromJSON(object.bundleTrailer) }
         : isSet(object.bundle_trailer)
         ? { $case: "bundleTrailer", value: BundleTrailer.fromJSON(object.bundle_trailer) }
+        : isSet(object.unitCommand)
+        ? { $case: "unitCommand", value: UnitCommand.fromJSON(object.unitCommand) }
+        : isSet(object.unit_command)
+        ? { $case: "unitCommand", value: UnitCommand.fromJSON(object.unit_command) }
         : undefined,
     };
   },
@@ -599,6 +1033,8 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       obj.bundleChunk = BundleChunk.toJSON(message.message.value);
     } else if (message.message?.$case === "bundleTrailer") {
       obj.bundleTrailer = BundleTrailer.toJSON(message.message.value);
+    } else if (message.message?.$case === "unitCommand") {
+      obj.unitCommand = UnitCommand.toJSON(message.message.value);
     }
     return obj;
   },
@@ -636,6 +1072,12 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       case "bundleTrailer": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "bundleTrailer", value: BundleTrailer.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "unitCommand": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "unitCommand", value: UnitCommand.fromPartial(object.message.value) };
         }
         break;
       }
@@ -1076,7 +1518,7 @@ export const Welcome: MessageFns<Welcome> = {
 };
 
 function createBaseConfiguration(): Configuration {
-  return { commitId: "", units: [], logLevel: 0 };
+  return { commitId: "", units: [], logLevel: 0, healthRules: [] };
 }
 
 export const Configuration: MessageFns<Configuration> = {
@@ -1089,6 +1531,9 @@ export const Configuration: MessageFns<Configuration> = {
     }
     if (message.logLevel !== 0) {
       writer.uint32(24).int32(message.logLevel);
+    }
+    for (const v of message.healthRules) {
+      HealthRule.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1130,6 +1575,14 @@ export const Configuration: MessageFns<Configuration> = {
             message.logLevel = reader.int32() as any;
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.healthRules.push(HealthRule.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1155,6 +1608,11 @@ export const Configuration: MessageFns<Configuration> = {
         : isSet(object.log_level)
         ? logLevelFromJSON(object.log_level)
         : 0,
+      healthRules: globalThis.Array.isArray(object?.healthRules)
+        ? object.healthRules.map((e: any) => HealthRule.fromJSON(e))
+        : globalThis.Array.isArray(object?.health_rules)
+        ? object.health_rules.map((e: any) => HealthRule.fromJSON(e))
+        : [],
     };
   },
 
@@ -1169,6 +1627,9 @@ export const Configuration: MessageFns<Configuration> = {
     if (message.logLevel !== 0) {
       obj.logLevel = logLevelToJSON(message.logLevel);
     }
+    if (message.healthRules?.length) {
+      obj.healthRules = message.healthRules.map((e) => HealthRule.toJSON(e));
+    }
     return obj;
   },
 
@@ -1180,12 +1641,35 @@ export const Configuration: MessageFns<Configuration> = {
     message.commitId = object.commitId ?? "";
     message.units = object.units?.map((e) => Unit.fromPartial(e)) || [];
     message.logLevel = object.logLevel ?? 0;
+    message.healthRules = object.healthRules?.map((e) => HealthRule.fromPartial(e)) || [];
     return message;
   },
 };
 
 function createBaseUnit(): Unit {
-  return { name: "", project: "", defaultNamespace: "", prune: false, driftPolicy: 0, reconcileTimeout: undefined };
+  return {
+    name: "",
+    project: "",
+    defaultNamespace: "",
+    prune: false,
+    driftPolicy: 0,
+    reconcileTimeout: undefined,
+    pruneTimeout: undefined,
+    prunePropagation: 0,
+    pruneBudget: undefined,
+    removalPolicy: 0,
+    inventoryPolicy: 0,
+    conflictPolicy: 0,
+    dryRunStrategy: 0,
+    takeOverFrom: [],
+    driftAdditions: 0,
+    ignoreRules: [],
+    dependsOn: [],
+    suspended: false,
+    serviceAccount: undefined,
+    inclusions: [],
+    exclusions: [],
+  };
 }
 
 export const Unit: MessageFns<Unit> = {
@@ -1207,6 +1691,51 @@ export const Unit: MessageFns<Unit> = {
     }
     if (message.reconcileTimeout !== undefined) {
       Duration.encode(message.reconcileTimeout, writer.uint32(50).fork()).join();
+    }
+    if (message.pruneTimeout !== undefined) {
+      Duration.encode(message.pruneTimeout, writer.uint32(58).fork()).join();
+    }
+    if (message.prunePropagation !== 0) {
+      writer.uint32(64).int32(message.prunePropagation);
+    }
+    if (message.pruneBudget !== undefined) {
+      PruneBudget.encode(message.pruneBudget, writer.uint32(74).fork()).join();
+    }
+    if (message.removalPolicy !== 0) {
+      writer.uint32(80).int32(message.removalPolicy);
+    }
+    if (message.inventoryPolicy !== 0) {
+      writer.uint32(88).int32(message.inventoryPolicy);
+    }
+    if (message.conflictPolicy !== 0) {
+      writer.uint32(96).int32(message.conflictPolicy);
+    }
+    if (message.dryRunStrategy !== 0) {
+      writer.uint32(104).int32(message.dryRunStrategy);
+    }
+    for (const v of message.takeOverFrom) {
+      writer.uint32(114).string(v!);
+    }
+    if (message.driftAdditions !== 0) {
+      writer.uint32(120).int32(message.driftAdditions);
+    }
+    for (const v of message.ignoreRules) {
+      IgnoreRule.encode(v!, writer.uint32(130).fork()).join();
+    }
+    for (const v of message.dependsOn) {
+      writer.uint32(138).string(v!);
+    }
+    if (message.suspended !== false) {
+      writer.uint32(144).bool(message.suspended);
+    }
+    if (message.serviceAccount !== undefined) {
+      ServiceAccount.encode(message.serviceAccount, writer.uint32(154).fork()).join();
+    }
+    for (const v of message.inclusions) {
+      ResourceFilter.encode(v!, writer.uint32(162).fork()).join();
+    }
+    for (const v of message.exclusions) {
+      ResourceFilter.encode(v!, writer.uint32(170).fork()).join();
     }
     return writer;
   },
@@ -1272,6 +1801,126 @@ export const Unit: MessageFns<Unit> = {
             message.reconcileTimeout = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.pruneTimeout = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.prunePropagation = reader.int32() as any;
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.pruneBudget = PruneBudget.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.removalPolicy = reader.int32() as any;
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.inventoryPolicy = reader.int32() as any;
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.conflictPolicy = reader.int32() as any;
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.dryRunStrategy = reader.int32() as any;
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.takeOverFrom.push(reader.string());
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.driftAdditions = reader.int32() as any;
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.ignoreRules.push(IgnoreRule.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.dependsOn.push(reader.string());
+            continue;
+          }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.suspended = reader.bool();
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.serviceAccount = ServiceAccount.decode(reader, reader.uint32());
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.inclusions.push(ResourceFilter.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.exclusions.push(ResourceFilter.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1304,6 +1953,73 @@ export const Unit: MessageFns<Unit> = {
         : isSet(object.reconcile_timeout)
         ? Duration.fromJSON(object.reconcile_timeout)
         : undefined,
+      pruneTimeout: isSet(object.pruneTimeout)
+        ? Duration.fromJSON(object.pruneTimeout)
+        : isSet(object.prune_timeout)
+        ? Duration.fromJSON(object.prune_timeout)
+        : undefined,
+      prunePropagation: isSet(object.prunePropagation)
+        ? prunePropagationFromJSON(object.prunePropagation)
+        : isSet(object.prune_propagation)
+        ? prunePropagationFromJSON(object.prune_propagation)
+        : 0,
+      pruneBudget: isSet(object.pruneBudget)
+        ? PruneBudget.fromJSON(object.pruneBudget)
+        : isSet(object.prune_budget)
+        ? PruneBudget.fromJSON(object.prune_budget)
+        : undefined,
+      removalPolicy: isSet(object.removalPolicy)
+        ? removalPolicyFromJSON(object.removalPolicy)
+        : isSet(object.removal_policy)
+        ? removalPolicyFromJSON(object.removal_policy)
+        : 0,
+      inventoryPolicy: isSet(object.inventoryPolicy)
+        ? inventoryPolicyFromJSON(object.inventoryPolicy)
+        : isSet(object.inventory_policy)
+        ? inventoryPolicyFromJSON(object.inventory_policy)
+        : 0,
+      conflictPolicy: isSet(object.conflictPolicy)
+        ? conflictPolicyFromJSON(object.conflictPolicy)
+        : isSet(object.conflict_policy)
+        ? conflictPolicyFromJSON(object.conflict_policy)
+        : 0,
+      dryRunStrategy: isSet(object.dryRunStrategy)
+        ? dryRunStrategyFromJSON(object.dryRunStrategy)
+        : isSet(object.dry_run_strategy)
+        ? dryRunStrategyFromJSON(object.dry_run_strategy)
+        : 0,
+      takeOverFrom: globalThis.Array.isArray(object?.takeOverFrom)
+        ? object.takeOverFrom.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.take_over_from)
+        ? object.take_over_from.map((e: any) => globalThis.String(e))
+        : [],
+      driftAdditions: isSet(object.driftAdditions)
+        ? additionPolicyFromJSON(object.driftAdditions)
+        : isSet(object.drift_additions)
+        ? additionPolicyFromJSON(object.drift_additions)
+        : 0,
+      ignoreRules: globalThis.Array.isArray(object?.ignoreRules)
+        ? object.ignoreRules.map((e: any) => IgnoreRule.fromJSON(e))
+        : globalThis.Array.isArray(object?.ignore_rules)
+        ? object.ignore_rules.map((e: any) => IgnoreRule.fromJSON(e))
+        : [],
+      dependsOn: globalThis.Array.isArray(object?.dependsOn)
+        ? object.dependsOn.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.depends_on)
+        ? object.depends_on.map((e: any) => globalThis.String(e))
+        : [],
+      suspended: isSet(object.suspended) ? globalThis.Boolean(object.suspended) : false,
+      serviceAccount: isSet(object.serviceAccount)
+        ? ServiceAccount.fromJSON(object.serviceAccount)
+        : isSet(object.service_account)
+        ? ServiceAccount.fromJSON(object.service_account)
+        : undefined,
+      inclusions: globalThis.Array.isArray(object?.inclusions)
+        ? object.inclusions.map((e: any) => ResourceFilter.fromJSON(e))
+        : [],
+      exclusions: globalThis.Array.isArray(object?.exclusions)
+        ? object.exclusions.map((e: any) => ResourceFilter.fromJSON(e))
+        : [],
     };
   },
 
@@ -1327,6 +2043,51 @@ export const Unit: MessageFns<Unit> = {
     if (message.reconcileTimeout !== undefined) {
       obj.reconcileTimeout = Duration.toJSON(message.reconcileTimeout);
     }
+    if (message.pruneTimeout !== undefined) {
+      obj.pruneTimeout = Duration.toJSON(message.pruneTimeout);
+    }
+    if (message.prunePropagation !== 0) {
+      obj.prunePropagation = prunePropagationToJSON(message.prunePropagation);
+    }
+    if (message.pruneBudget !== undefined) {
+      obj.pruneBudget = PruneBudget.toJSON(message.pruneBudget);
+    }
+    if (message.removalPolicy !== 0) {
+      obj.removalPolicy = removalPolicyToJSON(message.removalPolicy);
+    }
+    if (message.inventoryPolicy !== 0) {
+      obj.inventoryPolicy = inventoryPolicyToJSON(message.inventoryPolicy);
+    }
+    if (message.conflictPolicy !== 0) {
+      obj.conflictPolicy = conflictPolicyToJSON(message.conflictPolicy);
+    }
+    if (message.dryRunStrategy !== 0) {
+      obj.dryRunStrategy = dryRunStrategyToJSON(message.dryRunStrategy);
+    }
+    if (message.takeOverFrom?.length) {
+      obj.takeOverFrom = message.takeOverFrom;
+    }
+    if (message.driftAdditions !== 0) {
+      obj.driftAdditions = additionPolicyToJSON(message.driftAdditions);
+    }
+    if (message.ignoreRules?.length) {
+      obj.ignoreRules = message.ignoreRules.map((e) => IgnoreRule.toJSON(e));
+    }
+    if (message.dependsOn?.length) {
+      obj.dependsOn = message.dependsOn;
+    }
+    if (message.suspended !== false) {
+      obj.suspended = message.suspended;
+    }
+    if (message.serviceAccount !== undefined) {
+      obj.serviceAccount = ServiceAccount.toJSON(message.serviceAccount);
+    }
+    if (message.inclusions?.length) {
+      obj.inclusions = message.inclusions.map((e) => ResourceFilter.toJSON(e));
+    }
+    if (message.exclusions?.length) {
+      obj.exclusions = message.exclusions.map((e) => ResourceFilter.toJSON(e));
+    }
     return obj;
   },
 
@@ -1343,6 +2104,911 @@ export const Unit: MessageFns<Unit> = {
     message.reconcileTimeout = (object.reconcileTimeout !== undefined && object.reconcileTimeout !== null)
       ? Duration.fromPartial(object.reconcileTimeout)
       : undefined;
+    message.pruneTimeout = (object.pruneTimeout !== undefined && object.pruneTimeout !== null)
+      ? Duration.fromPartial(object.pruneTimeout)
+      : undefined;
+    message.prunePropagation = object.prunePropagation ?? 0;
+    message.pruneBudget = (object.pruneBudget !== undefined && object.pruneBudget !== null)
+      ? PruneBudget.fromPartial(object.pruneBudget)
+      : undefined;
+    message.removalPolicy = object.removalPolicy ?? 0;
+    message.inventoryPolicy = object.inventoryPolicy ?? 0;
+    message.conflictPolicy = object.conflictPolicy ?? 0;
+    message.dryRunStrategy = object.dryRunStrategy ?? 0;
+    message.takeOverFrom = object.takeOverFrom?.map((e) => e) || [];
+    message.driftAdditions = object.driftAdditions ?? 0;
+    message.ignoreRules = object.ignoreRules?.map((e) => IgnoreRule.fromPartial(e)) || [];
+    message.dependsOn = object.dependsOn?.map((e) => e) || [];
+    message.suspended = object.suspended ?? false;
+    message.serviceAccount = (object.serviceAccount !== undefined && object.serviceAccount !== null)
+      ? ServiceAccount.fromPartial(object.serviceAccount)
+      : undefined;
+    message.inclusions = object.inclusions?.map((e) => ResourceFilter.fromPartial(e)) || [];
+    message.exclusions = object.exclusions?.map((e) => ResourceFilter.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePruneBudget(): PruneBudget {
+  return { objects: 0, percent: 0 };
+}
+
+export const PruneBudget: MessageFns<PruneBudget> = {
+  encode(message: PruneBudget, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.objects !== 0) {
+      writer.uint32(8).uint32(message.objects);
+    }
+    if (message.percent !== 0) {
+      writer.uint32(16).uint32(message.percent);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PruneBudget {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePruneBudget();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.objects = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.percent = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PruneBudget {
+    return {
+      objects: isSet(object.objects) ? globalThis.Number(object.objects) : 0,
+      percent: isSet(object.percent) ? globalThis.Number(object.percent) : 0,
+    };
+  },
+
+  toJSON(message: PruneBudget): unknown {
+    const obj: any = {};
+    if (message.objects !== 0) {
+      obj.objects = Math.round(message.objects);
+    }
+    if (message.percent !== 0) {
+      obj.percent = Math.round(message.percent);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PruneBudget>, I>>(base?: I): PruneBudget {
+    return PruneBudget.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PruneBudget>, I>>(object: I): PruneBudget {
+    const message = createBasePruneBudget();
+    message.objects = object.objects ?? 0;
+    message.percent = object.percent ?? 0;
+    return message;
+  },
+};
+
+function createBaseIgnoreRule(): IgnoreRule {
+  return { target: undefined, jsonPointers: [], managers: [] };
+}
+
+export const IgnoreRule: MessageFns<IgnoreRule> = {
+  encode(message: IgnoreRule, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.target !== undefined) {
+      ObjectSelector.encode(message.target, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.jsonPointers) {
+      writer.uint32(18).string(v!);
+    }
+    for (const v of message.managers) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IgnoreRule {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIgnoreRule();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.target = ObjectSelector.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.jsonPointers.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.managers.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): IgnoreRule {
+    return {
+      target: isSet(object.target) ? ObjectSelector.fromJSON(object.target) : undefined,
+      jsonPointers: globalThis.Array.isArray(object?.jsonPointers)
+        ? object.jsonPointers.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.json_pointers)
+        ? object.json_pointers.map((e: any) => globalThis.String(e))
+        : [],
+      managers: globalThis.Array.isArray(object?.managers) ? object.managers.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: IgnoreRule): unknown {
+    const obj: any = {};
+    if (message.target !== undefined) {
+      obj.target = ObjectSelector.toJSON(message.target);
+    }
+    if (message.jsonPointers?.length) {
+      obj.jsonPointers = message.jsonPointers;
+    }
+    if (message.managers?.length) {
+      obj.managers = message.managers;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<IgnoreRule>, I>>(base?: I): IgnoreRule {
+    return IgnoreRule.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<IgnoreRule>, I>>(object: I): IgnoreRule {
+    const message = createBaseIgnoreRule();
+    message.target = (object.target !== undefined && object.target !== null)
+      ? ObjectSelector.fromPartial(object.target)
+      : undefined;
+    message.jsonPointers = object.jsonPointers?.map((e) => e) || [];
+    message.managers = object.managers?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseObjectSelector(): ObjectSelector {
+  return { group: "", kind: "", namespace: "", name: "", labelSelector: "" };
+}
+
+export const ObjectSelector: MessageFns<ObjectSelector> = {
+  encode(message: ObjectSelector, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.group !== "") {
+      writer.uint32(10).string(message.group);
+    }
+    if (message.kind !== "") {
+      writer.uint32(18).string(message.kind);
+    }
+    if (message.namespace !== "") {
+      writer.uint32(26).string(message.namespace);
+    }
+    if (message.name !== "") {
+      writer.uint32(34).string(message.name);
+    }
+    if (message.labelSelector !== "") {
+      writer.uint32(42).string(message.labelSelector);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ObjectSelector {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseObjectSelector();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.group = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.namespace = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.labelSelector = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ObjectSelector {
+    return {
+      group: isSet(object.group) ? globalThis.String(object.group) : "",
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      namespace: isSet(object.namespace) ? globalThis.String(object.namespace) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      labelSelector: isSet(object.labelSelector)
+        ? globalThis.String(object.labelSelector)
+        : isSet(object.label_selector)
+        ? globalThis.String(object.label_selector)
+        : "",
+    };
+  },
+
+  toJSON(message: ObjectSelector): unknown {
+    const obj: any = {};
+    if (message.group !== "") {
+      obj.group = message.group;
+    }
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.namespace !== "") {
+      obj.namespace = message.namespace;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.labelSelector !== "") {
+      obj.labelSelector = message.labelSelector;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ObjectSelector>, I>>(base?: I): ObjectSelector {
+    return ObjectSelector.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ObjectSelector>, I>>(object: I): ObjectSelector {
+    const message = createBaseObjectSelector();
+    message.group = object.group ?? "";
+    message.kind = object.kind ?? "";
+    message.namespace = object.namespace ?? "";
+    message.name = object.name ?? "";
+    message.labelSelector = object.labelSelector ?? "";
+    return message;
+  },
+};
+
+function createBaseServiceAccount(): ServiceAccount {
+  return { namespace: "", name: "" };
+}
+
+export const ServiceAccount: MessageFns<ServiceAccount> = {
+  encode(message: ServiceAccount, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.namespace !== "") {
+      writer.uint32(10).string(message.namespace);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ServiceAccount {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseServiceAccount();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.namespace = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ServiceAccount {
+    return {
+      namespace: isSet(object.namespace) ? globalThis.String(object.namespace) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+    };
+  },
+
+  toJSON(message: ServiceAccount): unknown {
+    const obj: any = {};
+    if (message.namespace !== "") {
+      obj.namespace = message.namespace;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ServiceAccount>, I>>(base?: I): ServiceAccount {
+    return ServiceAccount.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ServiceAccount>, I>>(object: I): ServiceAccount {
+    const message = createBaseServiceAccount();
+    message.namespace = object.namespace ?? "";
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseResourceFilter(): ResourceFilter {
+  return { apiGroups: [], kinds: [] };
+}
+
+export const ResourceFilter: MessageFns<ResourceFilter> = {
+  encode(message: ResourceFilter, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.apiGroups) {
+      writer.uint32(10).string(v!);
+    }
+    for (const v of message.kinds) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResourceFilter {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResourceFilter();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.apiGroups.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.kinds.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ResourceFilter {
+    return {
+      apiGroups: globalThis.Array.isArray(object?.apiGroups)
+        ? object.apiGroups.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.api_groups)
+        ? object.api_groups.map((e: any) => globalThis.String(e))
+        : [],
+      kinds: globalThis.Array.isArray(object?.kinds) ? object.kinds.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: ResourceFilter): unknown {
+    const obj: any = {};
+    if (message.apiGroups?.length) {
+      obj.apiGroups = message.apiGroups;
+    }
+    if (message.kinds?.length) {
+      obj.kinds = message.kinds;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ResourceFilter>, I>>(base?: I): ResourceFilter {
+    return ResourceFilter.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ResourceFilter>, I>>(object: I): ResourceFilter {
+    const message = createBaseResourceFilter();
+    message.apiGroups = object.apiGroups?.map((e) => e) || [];
+    message.kinds = object.kinds?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseHealthRule(): HealthRule {
+  return { group: "", kind: "", inProgress: "", failed: "", current: "" };
+}
+
+export const HealthRule: MessageFns<HealthRule> = {
+  encode(message: HealthRule, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.group !== "") {
+      writer.uint32(10).string(message.group);
+    }
+    if (message.kind !== "") {
+      writer.uint32(18).string(message.kind);
+    }
+    if (message.inProgress !== "") {
+      writer.uint32(26).string(message.inProgress);
+    }
+    if (message.failed !== "") {
+      writer.uint32(34).string(message.failed);
+    }
+    if (message.current !== "") {
+      writer.uint32(42).string(message.current);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HealthRule {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHealthRule();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.group = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.inProgress = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.failed = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.current = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HealthRule {
+    return {
+      group: isSet(object.group) ? globalThis.String(object.group) : "",
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      inProgress: isSet(object.inProgress)
+        ? globalThis.String(object.inProgress)
+        : isSet(object.in_progress)
+        ? globalThis.String(object.in_progress)
+        : "",
+      failed: isSet(object.failed) ? globalThis.String(object.failed) : "",
+      current: isSet(object.current) ? globalThis.String(object.current) : "",
+    };
+  },
+
+  toJSON(message: HealthRule): unknown {
+    const obj: any = {};
+    if (message.group !== "") {
+      obj.group = message.group;
+    }
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.inProgress !== "") {
+      obj.inProgress = message.inProgress;
+    }
+    if (message.failed !== "") {
+      obj.failed = message.failed;
+    }
+    if (message.current !== "") {
+      obj.current = message.current;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HealthRule>, I>>(base?: I): HealthRule {
+    return HealthRule.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HealthRule>, I>>(object: I): HealthRule {
+    const message = createBaseHealthRule();
+    message.group = object.group ?? "";
+    message.kind = object.kind ?? "";
+    message.inProgress = object.inProgress ?? "";
+    message.failed = object.failed ?? "";
+    message.current = object.current ?? "";
+    return message;
+  },
+};
+
+function createBaseUnitCommand(): UnitCommand {
+  return { unit: "", command: undefined };
+}
+
+export const UnitCommand: MessageFns<UnitCommand> = {
+  encode(message: UnitCommand, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.unit !== "") {
+      writer.uint32(10).string(message.unit);
+    }
+    switch (message.command?.$case) {
+      case "resync":
+        Resync.encode(message.command.value, writer.uint32(18).fork()).join();
+        break;
+      case "confirmPrune":
+        ConfirmPrune.encode(message.command.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnitCommand {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnitCommand();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.unit = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.command = { $case: "resync", value: Resync.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.command = { $case: "confirmPrune", value: ConfirmPrune.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): UnitCommand {
+    return {
+      unit: isSet(object.unit) ? globalThis.String(object.unit) : "",
+      command: isSet(object.resync)
+        ? { $case: "resync", value: Resync.fromJSON(object.resync) }
+        : isSet(object.confirmPrune)
+        ? { $case: "confirmPrune", value: ConfirmPrune.fromJSON(object.confirmPrune) }
+        : isSet(object.confirm_prune)
+        ? { $case: "confirmPrune", value: ConfirmPrune.fromJSON(object.confirm_prune) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: UnitCommand): unknown {
+    const obj: any = {};
+    if (message.unit !== "") {
+      obj.unit = message.unit;
+    }
+    if (message.command?.$case === "resync") {
+      obj.resync = Resync.toJSON(message.command.value);
+    } else if (message.command?.$case === "confirmPrune") {
+      obj.confirmPrune = ConfirmPrune.toJSON(message.command.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<UnitCommand>, I>>(base?: I): UnitCommand {
+    return UnitCommand.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UnitCommand>, I>>(object: I): UnitCommand {
+    const message = createBaseUnitCommand();
+    message.unit = object.unit ?? "";
+    switch (object.command?.$case) {
+      case "resync": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "resync", value: Resync.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case "confirmPrune": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "confirmPrune", value: ConfirmPrune.fromPartial(object.command.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseResync(): Resync {
+  return {};
+}
+
+export const Resync: MessageFns<Resync> = {
+  encode(_: Resync, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Resync {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResync();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): Resync {
+    return {};
+  },
+
+  toJSON(_: Resync): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Resync>, I>>(base?: I): Resync {
+    return Resync.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Resync>, I>>(_: I): Resync {
+    const message = createBaseResync();
+    return message;
+  },
+};
+
+function createBaseConfirmPrune(): ConfirmPrune {
+  return { bundleDigest: Buffer.alloc(0) };
+}
+
+export const ConfirmPrune: MessageFns<ConfirmPrune> = {
+  encode(message: ConfirmPrune, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bundleDigest.length !== 0) {
+      writer.uint32(10).bytes(message.bundleDigest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConfirmPrune {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConfirmPrune();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.bundleDigest = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ConfirmPrune {
+    return {
+      bundleDigest: isSet(object.bundleDigest)
+        ? Buffer.from(bytesFromBase64(object.bundleDigest))
+        : isSet(object.bundle_digest)
+        ? Buffer.from(bytesFromBase64(object.bundle_digest))
+        : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: ConfirmPrune): unknown {
+    const obj: any = {};
+    if (message.bundleDigest.length !== 0) {
+      obj.bundleDigest = base64FromBytes(message.bundleDigest);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ConfirmPrune>, I>>(base?: I): ConfirmPrune {
+    return ConfirmPrune.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ConfirmPrune>, I>>(object: I): ConfirmPrune {
+    const message = createBaseConfirmPrune();
+    message.bundleDigest = object.bundleDigest ?? Buffer.alloc(0);
     return message;
   },
 };
