@@ -14,8 +14,9 @@ export function durationMs(
   bounds: { readonly min?: number; readonly max?: number } = {},
 ): z.ZodPipe<z.ZodString, z.ZodTransform<number, string>> {
   const { min = 0, max = longestTimerMs } = bounds;
-  return z.string().transform((text, context) => {
-    const value = parseDuration(text);
+  const text = z.string().meta({ pattern: '^(0|((\\d+(\\.\\d*)?|\\.\\d+)(h|ms|m|us|µs|ns|s))+)$' });
+  return text.transform((given, context) => {
+    const value = parseDuration(given);
     if (value === undefined) {
       context.addIssue('must be a duration; write it like 20s, 1.5s, 1h30m or 300ms');
       return z.NEVER;

@@ -142,6 +142,31 @@ test('two units with one name are two problems, each with the line of one of the
   ]);
 });
 
+test('a unit that needs an unknown one is a problem with its line', () => {
+  const { problems } = parse(`gitops:
+  manifest_projects:
+    - id: shop/web
+      depends_on:
+        - shop/db
+`);
+  expect(problems).toMatchObject([{ line: 5, message: expect.stringMatching(/no unit of this file has the name "shop\/db"/) }]);
+});
+
+test('units that wait for each other are a problem for each of them', () => {
+  const { problems } = parse(`gitops:
+  manifest_projects:
+    - {name: a, depends_on: [b]}
+    - {name: b, depends_on: [c]}
+    - {name: c, depends_on: [a]}
+    - {name: d, depends_on: [a]}
+`);
+  expect(problems?.map(({ line, message }) => [line, message.match(/: (\S+ -> .*);/)?.[1]])).toEqual([
+    [3, 'a -> b -> c -> a'],
+    [4, 'b -> c -> a -> b'],
+    [5, 'c -> a -> b -> c'],
+  ]);
+});
+
 test('one project may be in several units', () => {
   expect(parse('gitops: {manifest_projects: [{id: a/b, name: x}, {id: a/b, name: y}]}').configuration?.units).toHaveLength(2);
 });

@@ -25,14 +25,15 @@ const refName = z.string().regex(/^(?!.*(?:\.\.|\/\/|@\{|\.lock(?:\/|$)))(?![./-
 
 const ref = z
   .strictObject({
-    branch: refName.optional(),
-    tag: refName.optional(),
+    branch: refName.optional().describe('a branch'),
+    tag: refName.optional().describe('a tag'),
     commit: z
       .string()
       .regex(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/, {
         message: 'must be a full commit id of 40 (or 64) lower-case hexadecimal digits; write it out',
       })
-      .optional(),
+      .optional()
+      .describe('a commit, by its full id'),
   })
   .superRefine((value, context) => {
     const given = Object.values(value).filter((name) => name !== undefined).length;
@@ -205,22 +206,39 @@ export type ConfigurationFile = z.output<typeof configuration>;
 /** The schema for a file of this project: it gives the units without an id or name theirs, which must differ. */
 export function configurationSchema(configurationProject: string): z.ZodType<ConfigurationFile> {
   return configuration.superRefine(({ gitops }, context) => {
-    const places = new Map<string, number[]>();
-    for (const [index, { id, name }] of gitops.manifest_projects.entries()) {
-      const effective = name ?? id ?? configurationProject;
-      places.set(effective, [...(places.get(effective) ?? []), index]);
+    const units = gitops.manifest_projects.map(({ id, name }) => name ?? id ?? configurationProject);
+    const report = (index: number, key: readonly (string | number)[], message: string): void =>
+      context.addIssue({ code: 'custom', path: ['gitops', 'manifest_projects', index, ...key], message });
+    for (const [index, unit] of units.entries()) {
+      const others = units.flatMap((other, at) => (other === unit && at !== index ? [`gitops.manifest_projects[${at}]`] : []));
+      if (others.length === 0) continue;
+      const key = gitops.manifest_projects[index]?.name === undefined ? [] : ['name'];
+      report(index, key, `the name "${unit}" is also that of ${others.join(' and ')}; give each unit a name of its own`);
     }
-    for (const [name, indexes] of places) {
-      if (indexes.length === 1) continue;
-      for (const index of indexes) {
-        const others = indexes.filter((other) => other !== index).map((other) => `gitops.manifest_projects[${other}]`);
-        const isNamed = gitops.manifest_projects[index]?.name !== undefined;
-        context.addIssue({
-          code: 'custom',
-          path: ['gitops', 'manifest_projects', index, ...(isNamed ? ['name'] : [])],
-          message: `the name "${name}" is also that of ${others.join(' and ')}; give each unit a name of its own`,
-        });
+    const needs = new Map(gitops.manifest_projects.map(({ depends_on }, index) => [units[index] ?? '', depends_on]));
+    for (const [index, { depends_on }] of gitops.manifest_projects.entries()) {
+      for (const [at, needed] of depends_on.entries()) {
+        if (!needs.has(needed)) report(index, ['depends_on', at], `no unit of this file has the name "${needed}"; correct it`);
+      }
+      const circle = circleFrom(units[index] ?? '', needs);
+      if (circle !== undefined) {
+        report(index, ['depends_on'], `units wait for each other: ${circle.join(' -> ')}; take one of these dependencies out`);
       }
     }
   });
+}
+
+/** A shortest way from a unit through what it needs back to itself. */
+function circleFrom(start: string, needs: ReadonlyMap<string, readonly string[]>): readonly string[] | undefined {
+  const ways: string[][] = [[start]];
+  const seen = new Set<string>();
+  for (const way of ways) {
+    for (const needed of needs.get(way.at(-1) ?? '') ?? []) {
+      if (needed === start) return [...way, start];
+      if (seen.has(needed)) continue;
+      seen.add(needed);
+      ways.push([...way, needed]);
+    }
+  }
+  return undefined;
 }
