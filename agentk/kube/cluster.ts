@@ -78,11 +78,23 @@ export type WatchEvent =
    */
   | { readonly type: 'SYNCED'; readonly keys: ReadonlySet<string> };
 
+/** Whose rights a request has, https://kubernetes.io/docs/reference/access-authn-authz/user-impersonation/ */
+export interface Impersonation {
+  readonly user: string;
+  /** Without them the API server adds those that a service account always has. */
+  readonly groups?: readonly string[];
+}
+
 /**
  * The engine's view of a cluster. Every failed request rejects with a `KubeError`
  * (see kube-error.ts); aborts reject with the signal's reason.
  */
 export interface Cluster {
+  /**
+   * The same cluster with another's rights, or with our own for undefined. Connections, discovery and the bounds of
+   * requests in flight are shared, so a view costs nothing and needs no closing. Refused impersonation is a 403.
+   */
+  as(identity: Impersonation | undefined): Cluster;
   /** The served type, in the version given or else in the preferred one. Reads the cache that `discover` fills. */
   resourceType(group: string, kind: string, version?: string): ResourceType | undefined;
   /** All served types, each in the preferred version only. */

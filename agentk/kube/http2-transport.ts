@@ -11,6 +11,8 @@ export interface Http2Request {
   readonly accept?: string;
   readonly contentType?: string;
   readonly body?: string;
+  /** Lower-case names. */
+  readonly headers?: OutgoingHttpHeaders;
 }
 
 export interface Http2TransportOptions {
@@ -113,6 +115,7 @@ export class Http2Transport {
     const prefix = this.#access.server.pathname.replace(/\/$/, '');
     return {
       ...lease.credentials.headers,
+      ...request.headers,
       ':method': request.method,
       ':path': prefix + request.path,
       accept: request.accept ?? 'application/json',

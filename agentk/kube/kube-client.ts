@@ -1,7 +1,10 @@
+import type { OutgoingHttpHeaders } from 'node:http2';
 import { sleep } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
+import type { Impersonation } from './cluster.ts';
 import type { Answer, StreamedAnswer } from './http2-exchange.ts';
 import type { Http2Request, Http2Transport } from './http2-transport.ts';
+import { impersonationHeaders } from './impersonation.ts';
 import { KubeError } from './kube-error.ts';
 import { errorFromAnswer } from './status-error.ts';
 import { TransportError } from './transport-error.ts';
@@ -21,11 +24,18 @@ const LONGEST_RETRY_AFTER_MS = 10_000;
 export class KubeClient {
   readonly #transport: Http2Transport;
   readonly #retryForMs: number;
+  readonly #headers: OutgoingHttpHeaders;
 
-  /** No new attempt at a request is made `retryForMs` after the first failed. */
-  constructor(transport: Http2Transport, retryForMs: number) {
+  /** No new attempt at a request is made `retryForMs` after the first failed. `headers` go with every request. */
+  constructor(transport: Http2Transport, retryForMs: number, headers: OutgoingHttpHeaders = {}) {
     this.#transport = transport;
     this.#retryForMs = retryForMs;
+    this.#headers = headers;
+  }
+
+  /** The same client with the rights of another; undefined: with our own. */
+  as(identity: Impersonation | undefined): KubeClient {
+    return new KubeClient(this.#transport, this.#retryForMs, impersonationHeaders(identity));
   }
 
   /** Statuses from 200 to 299 only; everything else rejects with a `KubeError`, of code 0 when there was no answer. */
@@ -50,7 +60,7 @@ export class KubeClient {
 
   /** One attempt: a stream's reader knows better from where to start again. */
   async stream(request: Http2Request, signal: AbortSignal): Promise<StreamedAnswer> {
-    const answer = await this.#transport.stream(request, signal);
+    const answer = await this.#transport.stream({ ...request, headers: this.#headers }, signal);
     if (isSuccess(answer.status)) return answer;
     const chunks: Buffer[] = [];
     for await (const chunk of answer.body) chunks.push(chunk);
@@ -59,7 +69,7 @@ export class KubeClient {
 
   async #attempt(request: Http2Request, signal: AbortSignal): Promise<Answer | TransportError | KubeError> {
     try {
-      const answer = await this.#transport.request(request, signal);
+      const answer = await this.#transport.request({ ...request, headers: this.#headers }, signal);
       return isSuccess(answer.status) ? answer : errorFromAnswer(answer);
     } catch (error) {
       if (error instanceof TransportError) return error;

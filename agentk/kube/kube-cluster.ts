@@ -1,7 +1,17 @@
 import type { Logger } from '../../lib/log.ts';
-import type { ApplyOptions, Cluster, DeleteOptions, LiveObject, ObjectRef, ResourceType, WatchEvent } from './cluster.ts';
+import type {
+  ApplyOptions,
+  Cluster,
+  DeleteOptions,
+  Impersonation,
+  LiveObject,
+  ObjectRef,
+  ResourceType,
+  WatchEvent,
+} from './cluster.ts';
 import { wasCreatedBy } from './created.ts';
 import { AGGREGATED_DISCOVERY, Discovery } from './discovery.ts';
+import type { Answer } from './http2-exchange.ts';
 import { Http2Transport } from './http2-transport.ts';
 import type { KubeAccess } from './kube-access.ts';
 import { KubeClient } from './kube-client.ts';
@@ -22,23 +32,30 @@ export interface KubeClusterDeps {
 /** What one API server with a watch cache answers fastest on: more only queue there. */
 const WRITES_IN_FLIGHT = 32;
 
-/** A cluster behind its API server. Close it when done: it holds connections. */
-export class KubeCluster implements Cluster, AsyncDisposable {
-  readonly #deps: KubeClusterDeps;
-  readonly #transport: Http2Transport;
+/** What all views of a cluster share, and with whose rights one of them asks. */
+interface ViewParts {
+  readonly client: KubeClient;
+  readonly discovery: Discovery;
+  readonly writes: Semaphore;
+  readonly log: Logger;
+  readonly watchTimings: WatchTimings;
+}
+
+class KubeView implements Cluster {
+  readonly #parts: ViewParts;
   readonly #client: KubeClient;
   readonly #discovery: Discovery;
-  readonly #writes = new Semaphore(WRITES_IN_FLIGHT);
-  readonly #lifetime = new AbortController();
+  readonly #writes: Semaphore;
 
-  constructor(deps: KubeClusterDeps) {
-    this.#deps = deps;
-    this.#transport = new Http2Transport(deps.config, { userAgent: 'agentk' });
-    this.#client = new KubeClient(this.#transport, deps.retryForMs ?? 15_000);
-    this.#discovery = new Discovery(
-      async (path, signal) => await this.#client.request({ method: 'GET', path, accept: AGGREGATED_DISCOVERY }, 'always', signal),
-      this.#lifetime.signal,
-    );
+  constructor(parts: ViewParts) {
+    this.#parts = parts;
+    this.#client = parts.client;
+    this.#discovery = parts.discovery;
+    this.#writes = parts.writes;
+  }
+
+  as(identity: Impersonation | undefined): Cluster {
+    return new KubeView({ ...this.#parts, client: this.#client.as(identity) });
   }
 
   resourceType(group: string, kind: string, version?: string): ResourceType | undefined {
@@ -125,8 +142,33 @@ export class KubeCluster implements Cluster, AsyncDisposable {
     signal: AbortSignal,
   ): AsyncIterable<WatchEvent> {
     const query = { labelSelector: options.labelSelector, fieldSelector: options.fieldSelector };
-    const timings = { ...WATCH_TIMINGS, ...this.#deps.watchTimings };
-    return watchObjects({ client: this.#client, log: this.#deps.log, timings }, type, query, signal);
+    const { log, watchTimings: timings } = this.#parts;
+    return watchObjects({ client: this.#client, log, timings }, type, query, signal);
+  }
+}
+
+/** A cluster behind its API server. Close it when done: it holds connections. */
+export class KubeCluster extends KubeView implements AsyncDisposable {
+  readonly #transport: Http2Transport;
+  readonly #client: KubeClient;
+  readonly #lifetime: AbortController;
+
+  constructor(deps: KubeClusterDeps) {
+    const lifetime = new AbortController();
+    const transport = new Http2Transport(deps.config, { userAgent: 'agentk' });
+    const client = new KubeClient(transport, deps.retryForMs ?? 15_000);
+    const read = async (path: string, signal: AbortSignal): Promise<Answer> =>
+      await client.request({ method: 'GET', path, accept: AGGREGATED_DISCOVERY }, 'always', signal);
+    super({
+      client,
+      discovery: new Discovery(read, lifetime.signal),
+      writes: new Semaphore(WRITES_IN_FLIGHT),
+      log: deps.log,
+      watchTimings: { ...WATCH_TIMINGS, ...deps.watchTimings },
+    });
+    this.#transport = transport;
+    this.#client = client;
+    this.#lifetime = lifetime;
   }
 
   /** The server's version, like `v1.36.3`. */

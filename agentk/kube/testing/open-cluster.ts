@@ -80,6 +80,11 @@ export class WatchRecorder implements AsyncDisposable {
     await waitUntil(seen, { what: `"${line}" ${count} times, among ${this.lines.join('; ')}`, timeoutMs: 20_000, intervalMs: 5 });
   }
 
+  /** Until the watch gives up by itself. */
+  async waitForEnd(): Promise<void> {
+    await waitUntil(() => this.ended, { what: 'the watch to end', timeoutMs: 20_000, intervalMs: 5 });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new DOMException('The test is done', 'AbortError'));
     await this.#done;
