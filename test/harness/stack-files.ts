@@ -3,7 +3,9 @@ import { randomBytes } from 'node:crypto';
 import { access, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { createAgentToken } from '../../kas/registry/agent-tokens.ts';
 import { freePort } from './free-port.ts';
+import { initBareRepository } from './git.ts';
 
 /** Addresses, `host:port`, of the programs of one stack. */
 export interface StackAddresses {
@@ -25,6 +27,15 @@ export interface StackSettings {
   readonly agent?: StackAgent;
   /** Full paths; the first has the agent's configuration, and the agent may read the others. `PROJECT` when absent. */
   readonly projects?: readonly [string, ...string[]];
+  /** Further agents, each with a project of its own. */
+  readonly tenants?: readonly StackTenant[];
+}
+
+/** An agent that shares git server and kas with others. Its repository is pushed to by its path. */
+export interface StackTenant {
+  readonly agent: StackAgent;
+  /** Full path, of nobody else. */
+  readonly project: string;
 }
 
 export interface StackAgent {
@@ -42,6 +53,10 @@ export interface StackFiles {
   readonly agentToken: string;
   /** Of a project. */
   pushToken(project: string): string;
+  /** Of the agent of a tenant. */
+  agentTokenOf(agent: string): string;
+  /** The bare repository of a project. */
+  repository(project: string): string;
 }
 
 export const AGENT = 'demo';
@@ -59,6 +74,8 @@ export function stackFiles(directory: string): StackFiles {
     apiSecret: at('api-secret'),
     agentToken: at('agent-token'),
     pushToken: (project) => at(`push-token-${project.replaceAll('/', '-')}`),
+    agentTokenOf: (agent) => at(`agent-token-${agent}`),
+    repository: (project) => at(join('repositories', `${project}.git`)),
   };
 }
 
@@ -80,6 +97,11 @@ export async function prepareStack(files: StackFiles, settings: StackSettings): 
   await once(files.apiSecret, async () => randomBytes(32).toString('base64'));
   await once(join(files.directory, 'gitaly-secret'), async () => randomBytes(32).toString('hex'));
   for (const project of settings.projects ?? [PROJECT]) await prepareRepository(files, project);
+  // In this process: with many of them a program for each would take its time.
+  for (const { agent, project } of settings.tenants ?? []) {
+    if (!(await exists(files.repository(project)))) await initBareRepository(files.repository(project));
+    await once(files.agentTokenOf(agent.name), async () => await createAgentToken(files.registry, agent.name));
+  }
   const { name } = settings.agent ?? DEFAULT_AGENT;
   await once(
     files.agentToken,
@@ -91,7 +113,7 @@ async function prepareRepository(files: StackFiles, project: string): Promise<vo
   const repository = `${project}.git`;
   const gitserver = async (...args: readonly string[]): Promise<string> =>
     await run(['kas/gitserver/main.ts', ...args, '--config', files.gitserverConfig]);
-  if (!(await exists(join(files.directory, 'repositories', repository)))) await gitserver('create', repository);
+  if (!(await exists(files.repository(project)))) await gitserver('create', repository);
   await once(files.pushToken(project), async () => await gitserver('token', 'create', '--project', repository));
 }
 
@@ -133,18 +155,23 @@ registry:
   await writeFile(files.registry, registryYaml(settings));
 }
 
-function registryYaml({ addresses, agent = DEFAULT_AGENT, projects = [PROJECT] }: StackSettings): string {
-  const project = (path: string): string => `  - path: ${path}\n    relative_path: ${path}.git\n    agents: [${agent.name}]\n`;
+function registryYaml({ addresses, agent = DEFAULT_AGENT, projects = [PROJECT], tenants = [] }: StackSettings): string {
+  const agentEntry = ({ id, name }: StackAgent, project: string): string =>
+    `  - id: ${id}\n    name: ${name}\n    project: ${project}\n`;
+  const projectEntry = (path: string, name: string): string =>
+    `  - path: ${path}\n    relative_path: ${path}.git\n    agents: [${name}]\n`;
+  const agents = [agentEntry(agent, projects[0]), ...tenants.map((tenant) => agentEntry(tenant.agent, tenant.project))];
+  const entries = [
+    ...projects.map((path) => projectEntry(path, agent.name)),
+    ...tenants.map((tenant) => projectEntry(tenant.project, tenant.agent.name)),
+  ];
   return `gitaly_servers:
   default:
     address: tcp://${addresses.gitGrpc}
     token_file: gitaly-secret
 agents:
-  - id: ${agent.id}
-    name: ${agent.name}
-    project: ${projects[0]}
-projects:
-${projects.map(project).join('')}`;
+${agents.join('')}projects:
+${entries.join('')}`;
 }
 
 async function once(file: string, make: () => Promise<string>): Promise<void> {

@@ -2,11 +2,24 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { KasApi } from './kas-api.ts';
 import { Service } from './service.ts';
-import { PROJECT, prepareStack, type StackFiles, type StackSettings, stackFiles, writeConfigs } from './stack-files.ts';
+import {
+  PROJECT,
+  prepareStack,
+  type StackAddresses,
+  type StackFiles,
+  type StackSettings,
+  type StackTenant,
+  stackFiles,
+  writeConfigs,
+} from './stack-files.ts';
 
-export interface StackOptions extends StackSettings {
+export interface StackOptions extends StackSettings, AgentkOptions {
   /** Holds everything of the stack: configuration, secrets, repositories, logs. What is there is used again. */
   readonly directory: string;
+}
+
+export interface AgentkOptions {
+  readonly addresses: StackAddresses;
   readonly kubeconfig: string;
   readonly context?: string;
   /** Where agentk keeps its inventories, when not where it does by itself. */
@@ -14,6 +27,8 @@ export interface StackOptions extends StackSettings {
   /** Where agentk finds kas, `host:port`, when something is between them. */
   readonly kasSeenByAgent?: string;
 }
+
+const AGENTK_READY = /"msg":"Connected to kas"/;
 
 /**
  * Git server, kas and agentk as three real processes on this machine, configured to work together. `open` starts the
@@ -35,7 +50,7 @@ export class Stack implements AsyncDisposable {
     this.files = files;
     this.gitserver = service('gitserver', 'kas/gitserver/main.ts', ['serve', '--config', files.gitserverConfig], /"msg":"Ready"/);
     this.kas = service('kas', 'kas/main.ts', ['serve', '--config', files.kasConfig], /"msg":"kas is ready"/);
-    this.agentk = service('agentk', 'agentk/main.ts', agentkArgs(files, options), /"msg":"Connected to kas"/);
+    this.agentk = service('agentk', 'agentk/main.ts', agentkArgs(files.agentToken, options), AGENTK_READY);
     this.api = new KasApi(options.addresses.kasApi, files.apiSecret);
   }
 
@@ -63,6 +78,13 @@ export class Stack implements AsyncDisposable {
     return `http://git:${token}@${this.#settings.addresses.gitHttp}/${project}.git`;
   }
 
+  /** The agentk of a tenant; to be started, and disposed of, by whoever asked. */
+  agentkOf({ agent }: StackTenant, options: Omit<AgentkOptions, 'addresses'>): Service {
+    const args = agentkArgs(this.files.agentTokenOf(agent.name), { ...options, addresses: this.#settings.addresses });
+    const logFile = join(this.files.directory, `agentk-${agent.name}.log`);
+    return new Service({ main: 'agentk/main.ts', args, ready: AGENTK_READY, logFile });
+  }
+
   /** Starts git server and kas again, with other settings. */
   async reconfigure(changes: Partial<Omit<StackSettings, 'addresses'>>): Promise<void> {
     await this.gitserver.stop();
@@ -78,10 +100,10 @@ export class Stack implements AsyncDisposable {
   }
 }
 
-function agentkArgs(files: StackFiles, options: StackOptions): string[] {
+function agentkArgs(tokenFile: string, options: AgentkOptions): string[] {
   const { addresses, kubeconfig, context, agentNamespace, kasSeenByAgent } = options;
   const address = `grpc://${kasSeenByAgent ?? addresses.kasAgents}`;
-  const args = ['--kas-address', address, '--token-file', files.agentToken, '--kubeconfig', kubeconfig];
+  const args = ['--kas-address', address, '--token-file', tokenFile, '--kubeconfig', kubeconfig];
   if (context !== undefined) args.push('--context', context);
   if (agentNamespace !== undefined) args.push('--namespace', agentNamespace);
   return args;
