@@ -9,9 +9,11 @@ import { SessionService } from '../proto/gen/kas/agent/v1/session.ts';
 import { AgentsServiceService } from '../proto/gen/kas/api/v1/agents.ts';
 import { NotificationsServiceService } from '../proto/gen/kas/api/v1/notifications.ts';
 import { SyncStatusServiceService } from '../proto/gen/kas/api/v1/sync_status.ts';
+import { UnitsServiceService } from '../proto/gen/kas/api/v1/units.ts';
 import { GitConfigurationSource } from './agent-configuration/git-configuration-source.ts';
 import { AgentAuth } from './agent-server/agent-auth.ts';
 import { createAgentListener } from './agent-server/agent-listener.ts';
+import { AgentCommands } from './agent-session/agent-commands.ts';
 import { BundleCache } from './agent-session/bundle-cache.ts';
 import { createSessionService } from './agent-session/session-service.ts';
 import { MemoryAgentTracker } from './agent-tracker/memory-agent-tracker.ts';
@@ -20,6 +22,7 @@ import { ApiAuth, readApiSecret } from './api-server/api-auth.ts';
 import { createApiListener } from './api-server/api-listener.ts';
 import { createNotificationsService } from './api-server/notifications-service.ts';
 import { createSyncStatusService } from './api-server/sync-status-service.ts';
+import { createUnitsService } from './api-server/units-service.ts';
 import { InProcessPollQueue } from './change-detection/in-process-poll-queue.ts';
 import type { PollHandler } from './change-detection/poll-queue.ts';
 import { RefWatcher } from './change-detection/ref-watcher.ts';
@@ -31,6 +34,8 @@ import { FileRegistry } from './registry/file-registry.ts';
 import { MemoryStatusStore } from './sync-status/memory-status-store.ts';
 import { SyncLog } from './sync-status/sync-log.ts';
 import { SyncStatusRecorder } from './sync-status/sync-status-recorder.ts';
+import { FileUnitOverrides } from './unit-operations/file-unit-overrides.ts';
+import { OverriddenConfigurations } from './unit-operations/overridden-configurations.ts';
 import { BlobCache } from './units/blob-cache.ts';
 import { GitUnitSource } from './units/git-unit-source.ts';
 import { UnitRenderer } from './units/unit-renderer.ts';
@@ -50,7 +55,9 @@ const TOKEN_CHECK_PERIOD_MS = 30_000;
 export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal): Promise<void> {
   const registry = await FileRegistry.open(config.registry.file, log);
   const apiSecret = await readApiSecret(config.api.listen.authenticationSecretFile);
+  const overrides = await FileUnitOverrides.open(config.agent.gitops.overridesFile);
   const tracker = new MemoryAgentTracker();
+  const commands = new AgentCommands();
   const store = new MemoryStatusStore();
   const metrics = new KasMetrics(() => tracker.size);
   const sources = createSources(config, registry, metrics, log);
@@ -64,10 +71,11 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
       definition: SessionService,
       handlers: createSessionService(new Handlers(log, agentListener.forced), new AgentAuth(registry), {
         registry,
-        configurations: sources.configurations,
+        configurations: new OverriddenConfigurations(sources.configurations, overrides),
         units: sources.units,
         bundles: new BundleCache(BUNDLE_CACHE_BYTES),
         tracker,
+        commands,
         reports: new SyncStatusRecorder(store, new SyncLog(log)),
         metrics,
         log,
@@ -80,10 +88,12 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
   ]);
   const handlers = new Handlers(log, apiListener.draining);
   const auth = new ApiAuth(apiSecret);
-  const status = createSyncStatusService(handlers, { auth, store, directory: registry });
+  const status = createSyncStatusService(handlers, { auth, store, directory: registry, overrides });
+  const units = createUnitsService(handlers, { auth, store, directory: registry, overrides, commands });
   const notifications = createNotificationsService(handlers, auth, sources.refs);
   apiListener.serve([
     { definition: SyncStatusServiceService, handlers: status },
+    { definition: UnitsServiceService, handlers: units },
     { definition: AgentsServiceService, handlers: createAgentsService(handlers, auth, tracker) },
     { definition: NotificationsServiceService, handlers: notifications },
   ]);
@@ -91,7 +101,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
   await runStages(
     [
       [observability],
-      [sources, registryPart(registry)],
+      [sources, registryPart(registry), overrides],
       [agentListener, apiListener],
       [announcement(agentListener, apiListener, observability, log)],
     ],

@@ -29,7 +29,8 @@ export function durationMs(
   });
 }
 
-function parseDuration(text: string): number | undefined {
+/** Milliseconds, rounded; undefined when the text is no duration. */
+export function parseDuration(text: string): number | undefined {
   if (text === '0') return 0;
   if (text.length > 50 || !/^(?:(?:\d+(?:\.\d*)?|\.\d+)(?:h|ms|m|us|µs|ns|s))+$/.test(text)) return undefined;
   let sum = 0;

@@ -1,18 +1,22 @@
 import { abortable } from '../../lib/abort.ts';
 import type { AgentConfiguration } from './agent-configuration.ts';
+import type { UnitCommand } from './agent-message.ts';
 import type { UnitBundle } from './bundle-stream.ts';
 
 export type OutboxItem =
   | { readonly type: 'configuration'; readonly configuration: AgentConfiguration }
-  | { readonly type: 'bundle'; readonly bundle: UnitBundle };
+  | { readonly type: 'bundle'; readonly bundle: UnitBundle }
+  | { readonly type: 'command'; readonly unit: string; readonly command: UnitCommand };
 
 /**
  * What an agent has yet to be sent: at most one configuration and one bundle for each unit, the newest. The
- * configuration goes first; units follow in the order in which they became due.
+ * configuration goes first; units follow in the order in which they became due, then commands.
  */
 export class Outbox {
   #configuration: AgentConfiguration | undefined;
   readonly #bundles = new Map<string, UnitBundle>();
+  /** The newest of each kind for each unit. */
+  readonly #commands = new Map<string, Extract<OutboxItem, { type: 'command' }>>();
   #ended = false;
   #failure: { readonly error: unknown } | undefined;
   #wake: (() => void) | undefined;
@@ -25,6 +29,12 @@ export class Outbox {
   /** Replaces a bundle of the same unit that was not taken yet. */
   submit(bundle: UnitBundle): void {
     this.#bundles.set(bundle.unit, bundle);
+    this.#wake?.();
+  }
+
+  /** A command about a unit; it follows the bundles that were submitted before it. */
+  command(unit: string, command: UnitCommand): void {
+    this.#commands.set(`${command.type} ${unit}`, { type: 'command', unit, command });
     this.#wake?.();
   }
 
@@ -67,9 +77,14 @@ export class Outbox {
       this.#configuration = undefined;
       return { type: 'configuration', configuration };
     }
-    const first = this.#bundles.values().next();
-    if (first.done === true) return undefined;
-    this.#bundles.delete(first.value.unit);
-    return { type: 'bundle', bundle: first.value };
+    const [bundle] = this.#bundles.values();
+    if (bundle !== undefined) {
+      this.#bundles.delete(bundle.unit);
+      return { type: 'bundle', bundle };
+    }
+    const [command] = this.#commands;
+    if (command === undefined) return undefined;
+    this.#commands.delete(command[0]);
+    return command[1];
   }
 }

@@ -4,6 +4,7 @@ import type { Logger } from '../../lib/log.ts';
 import type { AgentConnection, AgentTracker } from '../agent-tracker/agent-tracker.ts';
 import type { AgentInfo, Registry } from '../registry/registry.ts';
 import type { UnitSource } from '../units/unit-source.ts';
+import type { AgentCommands } from './agent-commands.ts';
 import type { ConfigurationSource } from './agent-configuration.ts';
 import type { AgentMessage, Hello, KasMessage } from './agent-message.ts';
 import type { BundleCache } from './bundle-cache.ts';
@@ -22,6 +23,7 @@ export interface SessionDeps {
   readonly units: UnitSource;
   readonly bundles: BundleCache;
   readonly tracker: AgentTracker;
+  readonly commands: AgentCommands;
   readonly reports: SessionReports;
   readonly metrics: SessionMetrics;
   readonly log: Logger;
@@ -65,6 +67,7 @@ export class Session {
     const connection = newConnection(this.#agent, hello);
     const scope = new AbortScope(signal);
     const tasks = this.#start(messages, scope.signal);
+    const unregister = this.#deps.commands.register(this.#agent.id, (unit, command) => this.#outbox.command(unit, command));
     try {
       await this.#deps.tracker.add(connection);
       await this.#deps.reports.connected(this.#agent, connection.connectionId);
@@ -72,6 +75,7 @@ export class Session {
       yield { type: 'welcome', version: this.#deps.version, agentId: this.#agent.id, agentName: this.#agent.name };
       yield* this.#send(scope.signal);
     } finally {
+      unregister();
       scope[Symbol.dispose]();
       await tasks;
       await this.#deps.tracker.remove(connection);
@@ -106,8 +110,8 @@ export class Session {
       const item = await this.#outbox.next(signal);
       if (item === undefined) return;
       if (item.type === 'bundle') yield* this.#sendBundle(item.bundle);
-      else {
-        yield item;
+      else yield item;
+      if (item.type === 'configuration') {
         // The agent drops what it holds of units that left its configuration.
         const names = new Set(item.configuration.units.map((unit) => unit.name));
         for (const name of this.#held.keys()) if (!names.has(name)) this.#held.delete(name);

@@ -18,6 +18,7 @@ import {
 } from '../../proto/gen/kas/api/v1/sync_status.ts';
 import type { StatusChange, UnitSelector } from '../sync-status/status-store.ts';
 import type * as status from '../sync-status/unit-status.ts';
+import type { UnitOverride } from '../unit-operations/unit-overrides.ts';
 
 const PHASES: Readonly<Record<status.Phase, Phase>> = {
   pending: Phase.PHASE_PENDING,
@@ -60,10 +61,13 @@ export function toUnitSelector(message: UnitSelectorMessage | undefined): UnitSe
   };
 }
 
-export function fromStatusChange(change: StatusChange): WatchSyncStatusResponse {
+/** What people set for a unit of an agent. */
+export type FindOverride = (agentId: number, unit: string) => UnitOverride | undefined;
+
+export function fromStatusChange(change: StatusChange, override: FindOverride): WatchSyncStatusResponse {
   switch (change.type) {
     case 'unit':
-      return { message: { $case: 'unit', value: fromUnitStatus(change.status) } };
+      return { message: { $case: 'unit', value: fromUnitStatus(change.status, override) } };
     case 'removed':
       return { message: { $case: 'removed', value: { agentId: BigInt(change.agentId), unit: change.unit } } };
     case 'ready':
@@ -71,9 +75,13 @@ export function fromStatusChange(change: StatusChange): WatchSyncStatusResponse 
   }
 }
 
-export function fromUnitStatus(unit: status.UnitStatus): UnitStatusMessage {
+export function fromUnitStatus(unit: status.UnitStatus, override: FindOverride): UnitStatusMessage {
+  const { appliedDigest: _, ...told } = unit;
+  const { suspension, pin } = override(unit.agentId, unit.unit) ?? {};
   return {
-    ...unit,
+    ...told,
+    suspension,
+    pin: pin && { ...pin, expiresAt: pin.expiresAt },
     agentId: BigInt(unit.agentId),
     phase: PHASES[unit.phase],
     problems: unit.problems.map(fromProblem),

@@ -8,26 +8,29 @@ import type {
   WatchSyncStatusResponse,
 } from '../../proto/gen/kas/api/v1/sync_status.ts';
 import type { StatusStore, UnitSelector } from '../sync-status/status-store.ts';
+import type { UnitOverrides } from '../unit-operations/unit-overrides.ts';
 import type { AgentDirectory } from './agent-directory.ts';
 import type { ApiAuth } from './api-auth.ts';
-import { fromStatusChange, fromUnitStatus, toUnitSelector } from './sync-status-messages.ts';
+import { type FindOverride, fromStatusChange, fromUnitStatus, toUnitSelector } from './sync-status-messages.ts';
 
 export interface SyncStatusServiceDeps {
   readonly auth: ApiAuth;
   readonly store: StatusStore;
   readonly directory: AgentDirectory;
+  readonly overrides: UnitOverrides;
 }
 
 /** kas.api.v1.SyncStatusService: what is live, what is not, and why. */
 export function createSyncStatusService(handlers: Handlers, deps: SyncStatusServiceDeps): SyncStatusServiceServer {
-  const { auth, store, directory } = deps;
+  const { auth, store, directory, overrides } = deps;
+  const override: FindOverride = (agentId, unit) => overrides.of(agentId).get(unit);
 
   async function get({ selector }: GetSyncStatusRequest, context: CallContext): Promise<GetSyncStatusResponse> {
     await auth.authenticate(context.metadata);
     const wanted = toUnitSelector(selector);
     await checkAgent(wanted, context.signal);
     const units = await store.get(wanted, context.signal);
-    return { units: units.map(fromUnitStatus) };
+    return { units: units.map((unit) => fromUnitStatus(unit, override)) };
   }
 
   async function* watch(
@@ -37,7 +40,7 @@ export function createSyncStatusService(handlers: Handlers, deps: SyncStatusServ
     await auth.authenticate(context.metadata);
     const wanted = toUnitSelector(selector);
     await checkAgent(wanted, context.signal);
-    for await (const change of store.watch(wanted, context.signal)) yield fromStatusChange(change);
+    for await (const change of store.watch(wanted, context.signal)) yield fromStatusChange(change, override);
   }
 
   async function checkAgent({ agentId, agentName }: UnitSelector, signal: AbortSignal): Promise<void> {

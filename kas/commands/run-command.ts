@@ -3,11 +3,13 @@ import { VERSION } from '../../lib/version.ts';
 import { runServe, SERVE_USAGE } from './serve.ts';
 import { runStatus, STATUS_USAGE } from './status.ts';
 import { runToken, TOKEN_USAGE } from './token.ts';
+import { runUnit, UNIT_USAGE } from './unit.ts';
 
 const USAGE = `Usage:
   ${SERVE_USAGE}
   ${TOKEN_USAGE}
   ${STATUS_USAGE}
+  ${UNIT_USAGE}
   kas version
 `;
 
@@ -21,6 +23,8 @@ export async function runCommand(args: readonly string[], signal: AbortSignal): 
       return await runToken(rest);
     case 'status':
       return await runStatus(rest, signal);
+    case 'unit':
+      return await runUnit(rest, signal);
     case 'version':
     case '--version':
       process.stdout.write(`${VERSION}\n`);

@@ -15,6 +15,8 @@ export interface KasConfig {
     };
     readonly gitops: {
       readonly pollPeriodMs: number;
+      /** What people set over the configuration of units. */
+      readonly overridesFile: string;
       readonly limits: ManifestLimits;
     };
   };

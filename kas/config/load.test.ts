@@ -40,6 +40,7 @@ test('defaults are those of the documentation', () => {
   expect(config.api.listen.address.port).toBe(8153);
   expect(config.agent.gitops).toEqual({
     pollPeriodMs: 20_000,
+    overridesFile: '/etc/kas/unit-overrides.json',
     limits: { maxFileBytes: 5 << 20, maxTotalBytes: 20 << 20, maxPaths: 100, maxFiles: 20_000 },
   });
   expect(config.gitaly.perServerRateLimit).toEqual({ refillPerSecond: 200, bucketSize: 200 });

@@ -37,6 +37,7 @@ function compile({ agent, gitaly, observability, api, registry }: KasConfigFile,
       },
       gitops: {
         pollPeriodMs: agent.gitops.poll_period,
+        overridesFile: resolve(folder, agent.gitops.overrides_file),
         limits: {
           maxFileBytes: agent.gitops.max_manifest_file_size,
           maxTotalBytes: agent.gitops.max_total_manifest_file_size,

@@ -37,6 +37,7 @@ const configuration = z.strictObject({
 
 const gitops = z.strictObject({
   poll_period: durationMs({ min: 100 }).prefault('20s'),
+  overrides_file: file.default('unit-overrides.json'),
   max_manifest_file_size: byteSize({ min: 1 }).prefault('5Mi'),
   max_total_manifest_file_size: byteSize({ min: 1 }).prefault('20Mi'),
   max_number_of_paths: z.int().min(1).default(100),

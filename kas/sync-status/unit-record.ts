@@ -118,6 +118,7 @@ export function statusOf(record: UnitRecord, agent: AgentKey, connected: boolean
     // A commit that changed nothing in the unit is live as soon as it is there.
     appliedCommitId:
       rendered !== undefined && applied?.digest === rendered.digest ? rendered.commitId : (applied?.commitId ?? ''),
+    appliedDigest: applied?.digest ?? '',
     agentConnected: connected,
     problems: source?.problems ?? [],
     objects: record.objects,

@@ -113,6 +113,8 @@ export interface UnitStatus {
   readonly desiredCommitId: string;
   /** Commit of the bundle whose apply and prune ended last. */
   readonly appliedCommitId: string;
+  /** Of the bundle that the agent applied last, lower-case hex; empty when there is none. */
+  readonly appliedDigest: string;
   readonly agentConnected: boolean;
   readonly problems: readonly CommitProblem[];
   readonly objects: readonly ObjectResult[];

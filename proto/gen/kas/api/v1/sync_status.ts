@@ -134,7 +134,25 @@ export interface UnitStatus {
     | Date
     | undefined;
   /** When kas learned of the desired commit. */
-  detectedAt: Date | undefined;
+  detectedAt:
+    | Date
+    | undefined;
+  /** What people set for the unit over its configuration; absent when nothing. */
+  suspension: Suspension | undefined;
+  pin: Pin | undefined;
+}
+
+export interface Suspension {
+  since: Date | undefined;
+  reason: string;
+}
+
+export interface Pin {
+  commitId: string;
+  /** Absent: until it is taken back. */
+  expiresAt: Date | undefined;
+  since: Date | undefined;
+  reason: string;
 }
 
 export interface SourceProblem {
@@ -763,6 +781,8 @@ function createBaseUnitStatus(): UnitStatus {
     syncStartedAt: undefined,
     syncFinishedAt: undefined,
     detectedAt: undefined,
+    suspension: undefined,
+    pin: undefined,
   };
 }
 
@@ -827,6 +847,12 @@ export const UnitStatus: MessageFns<UnitStatus> = {
     }
     if (message.detectedAt !== undefined) {
       Timestamp.encode(toTimestamp(message.detectedAt), writer.uint32(154).fork()).join();
+    }
+    if (message.suspension !== undefined) {
+      Suspension.encode(message.suspension, writer.uint32(162).fork()).join();
+    }
+    if (message.pin !== undefined) {
+      Pin.encode(message.pin, writer.uint32(170).fork()).join();
     }
     return writer;
   },
@@ -996,6 +1022,22 @@ export const UnitStatus: MessageFns<UnitStatus> = {
             message.detectedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.suspension = Suspension.decode(reader, reader.uint32());
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.pin = Pin.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1065,6 +1107,8 @@ export const UnitStatus: MessageFns<UnitStatus> = {
         : isSet(object.detected_at)
         ? fromJsonTimestamp(object.detected_at)
         : undefined,
+      suspension: isSet(object.suspension) ? Suspension.fromJSON(object.suspension) : undefined,
+      pin: isSet(object.pin) ? Pin.fromJSON(object.pin) : undefined,
     };
   },
 
@@ -1127,6 +1171,12 @@ export const UnitStatus: MessageFns<UnitStatus> = {
     if (message.detectedAt !== undefined) {
       obj.detectedAt = message.detectedAt.toISOString();
     }
+    if (message.suspension !== undefined) {
+      obj.suspension = Suspension.toJSON(message.suspension);
+    }
+    if (message.pin !== undefined) {
+      obj.pin = Pin.toJSON(message.pin);
+    }
     return obj;
   },
 
@@ -1154,6 +1204,220 @@ export const UnitStatus: MessageFns<UnitStatus> = {
     message.syncStartedAt = object.syncStartedAt ?? undefined;
     message.syncFinishedAt = object.syncFinishedAt ?? undefined;
     message.detectedAt = object.detectedAt ?? undefined;
+    message.suspension = (object.suspension !== undefined && object.suspension !== null)
+      ? Suspension.fromPartial(object.suspension)
+      : undefined;
+    message.pin = (object.pin !== undefined && object.pin !== null) ? Pin.fromPartial(object.pin) : undefined;
+    return message;
+  },
+};
+
+function createBaseSuspension(): Suspension {
+  return { since: undefined, reason: "" };
+}
+
+export const Suspension: MessageFns<Suspension> = {
+  encode(message: Suspension, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.since !== undefined) {
+      Timestamp.encode(toTimestamp(message.since), writer.uint32(10).fork()).join();
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Suspension {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSuspension();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.since = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Suspension {
+    return {
+      since: isSet(object.since) ? fromJsonTimestamp(object.since) : undefined,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: Suspension): unknown {
+    const obj: any = {};
+    if (message.since !== undefined) {
+      obj.since = message.since.toISOString();
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Suspension>, I>>(base?: I): Suspension {
+    return Suspension.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Suspension>, I>>(object: I): Suspension {
+    const message = createBaseSuspension();
+    message.since = object.since ?? undefined;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBasePin(): Pin {
+  return { commitId: "", expiresAt: undefined, since: undefined, reason: "" };
+}
+
+export const Pin: MessageFns<Pin> = {
+  encode(message: Pin, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.commitId !== "") {
+      writer.uint32(10).string(message.commitId);
+    }
+    if (message.expiresAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.expiresAt), writer.uint32(18).fork()).join();
+    }
+    if (message.since !== undefined) {
+      Timestamp.encode(toTimestamp(message.since), writer.uint32(26).fork()).join();
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Pin {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePin();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.commitId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.expiresAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.since = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Pin {
+    return {
+      commitId: isSet(object.commitId)
+        ? globalThis.String(object.commitId)
+        : isSet(object.commit_id)
+        ? globalThis.String(object.commit_id)
+        : "",
+      expiresAt: isSet(object.expiresAt)
+        ? fromJsonTimestamp(object.expiresAt)
+        : isSet(object.expires_at)
+        ? fromJsonTimestamp(object.expires_at)
+        : undefined,
+      since: isSet(object.since) ? fromJsonTimestamp(object.since) : undefined,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: Pin): unknown {
+    const obj: any = {};
+    if (message.commitId !== "") {
+      obj.commitId = message.commitId;
+    }
+    if (message.expiresAt !== undefined) {
+      obj.expiresAt = message.expiresAt.toISOString();
+    }
+    if (message.since !== undefined) {
+      obj.since = message.since.toISOString();
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Pin>, I>>(base?: I): Pin {
+    return Pin.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Pin>, I>>(object: I): Pin {
+    const message = createBasePin();
+    message.commitId = object.commitId ?? "";
+    message.expiresAt = object.expiresAt ?? undefined;
+    message.since = object.since ?? undefined;
+    message.reason = object.reason ?? "";
     return message;
   },
 };
