@@ -53,6 +53,21 @@ test('below the table stands what a person must look at', () => {
   );
 });
 
+test('a unit that people have suspended or pinned says since when, until when and why', () => {
+  const commitId = 'b'.repeat(40);
+  const held = UnitStatus.fromPartial({
+    ...synced,
+    phase: Phase.PHASE_SUSPENDED,
+    reason: 'Suspended',
+    suspension: { since: now, reason: 'release freeze' },
+    pin: { commitId, expiresAt: new Date('2026-01-03T00:00:00Z'), since: now, reason: '' },
+  });
+  const text = formatUnits([held], now);
+  expect(text).toMatch(/^prod +shop +Suspended /m);
+  expect(text).toContain('  suspended since 2026-01-02T03:04:05.000Z: release freeze\n');
+  expect(text).toContain(`  pinned to ${commitId} until 2026-01-03T00:00:00.000Z\n`);
+});
+
 test('no units is said in words', () => {
   expect(formatUnits([], now)).toMatch(/^No units/);
 });

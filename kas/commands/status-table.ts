@@ -8,6 +8,7 @@ const PHASES: Readonly<Record<number, string>> = {
   [Phase.PHASE_SYNCED]: 'Synced',
   [Phase.PHASE_DEGRADED]: 'Degraded',
   [Phase.PHASE_FAILED]: 'Failed',
+  [Phase.PHASE_SUSPENDED]: 'Suspended',
 };
 
 /** `Synced`, for a phase. */
@@ -57,12 +58,25 @@ function row(unit: UnitStatus, now: Date): string[] {
 function details(unit: UnitStatus): string[] {
   const unwell = unit.objects.filter(({ action, health }) => action === Action.ACTION_FAILED || health === Health.HEALTH_FAILED);
   const lines = [
+    ...overrideLines(unit),
     ...unit.problems.map(problemLine),
     ...unwell.map(objectLine),
     ...unit.drifts.slice(0, DRIFTS_SHOWN).map(driftLine),
   ];
   if (lines.length === 0 && unit.message !== '') lines.push(unit.message);
   return lines.length === 0 ? [] : ['', `${unit.agentName} / ${unitName(unit)}:`, ...lines.map((line) => `  ${line}`)];
+}
+
+function overrideLines({ suspension, pin }: UnitStatus): string[] {
+  const because = (reason: string): string => (reason === '' ? '' : `: ${reason}`);
+  const lines: string[] = [];
+  if (suspension !== undefined)
+    lines.push(`suspended since ${suspension.since?.toISOString() ?? 'unknown'}${because(suspension.reason)}`);
+  if (pin !== undefined) {
+    const end = pin.expiresAt === undefined ? '' : ` until ${pin.expiresAt.toISOString()}`;
+    lines.push(`pinned to ${pin.commitId}${end}${because(pin.reason)}`);
+  }
+  return lines;
 }
 
 function unitName(unit: UnitStatus): string {

@@ -74,23 +74,19 @@ function megabytesPerSecond(bytes: number, startedAt: number): number {
   return bytes / 1e6 / ((performance.now() - startedAt) / 1000);
 }
 
+describe('flow-control windows across a round trip of 50 ms', () => {
+  // The default is bound by the round trip, whatever the machine; ours by the machine, which may be busy.
+  it.each([['download'], ['upload']] as const)('carry several times what the default ones do: %s', async (direction) => {
+    await using ours = await FarApart.open('ours');
+    await using standard = await FarApart.open('default');
+    const bound = await standard[direction](2 << 20);
+    expect(await best(async () => await ours[direction](16 << 20), 4 * bound)).toBeGreaterThanOrEqual(4 * bound);
+  });
+});
+
 /** The best of some attempts: a busy machine makes one slow, never one too fast. */
 async function best(measure: () => Promise<number>, enough: number): Promise<number> {
   let fastest = 0;
   for (let attempt = 0; attempt < 5 && fastest < enough; attempt++) fastest = Math.max(fastest, await measure());
   return fastest;
 }
-
-describe('flow-control windows across a round trip of 50 ms', () => {
-  const directions = [['download'], ['upload']] as const;
-
-  it.each(directions)('carry 20 MB/s or more: %s', async (direction) => {
-    await using link = await FarApart.open('ours');
-    expect(await best(async () => await link[direction](32 << 20), 20)).toBeGreaterThanOrEqual(20);
-  });
-
-  it.each(directions)('left at the default carry a few MB/s: %s', async (direction) => {
-    await using link = await FarApart.open('default');
-    expect(await link[direction](2 << 20)).toBeLessThan(5);
-  });
-});
