@@ -170,7 +170,10 @@ export class LiveApi implements Disposable {
     contentType = 'application/json',
   ): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-    const headers = { ...this.#https.headers, accept, 'content-type': contentType };
+    const content = body === undefined ? '' : JSON.stringify(body);
+    // Node names no length for the content of a DELETE by itself.
+    const length = { 'content-length': Buffer.byteLength(content) };
+    const headers = { ...this.#https.headers, accept, 'content-type': contentType, ...length };
     const call = request(
       new URL(path, this.#https.server),
       { method, agent: this.#https.agent, headers, timeout: 20_000 },
@@ -183,7 +186,7 @@ export class LiveApi implements Disposable {
     );
     call.on('timeout', () => call.destroy(new Error(`${method} ${path} timed out`)));
     call.on('error', reject);
-    call.end(body === undefined ? undefined : JSON.stringify(body));
+    call.end(content);
     return await promise;
   }
 }

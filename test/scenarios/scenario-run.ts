@@ -87,21 +87,24 @@ export class ScenarioRun implements Observable, AsyncDisposable {
     return program === 'agentk' ? this.agent(agent).agentk : this.fleet.stack[program];
   }
 
+  /** Does all of it, whatever of it fails. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await using cleanup = new AsyncDisposableStack();
+    cleanup.use(this.api);
+    for (const agent of this.#agents.values()) cleanup.use(agent);
+    for (const webhook of this.#webhooks.values()) cleanup.use(webhook);
+    for (const program of ['gitserver', 'kas'] as const) cleanup.defer(async () => await this.#revive(program));
     for (const { agentk } of this.#agents.values()) await agentk.stop();
-    // Before the namespaces: a webhook that is away could hold them up.
     for (const ref of this.#made) await this.api.delete(ref, 'Background');
-    for (const webhook of this.#webhooks.values()) await webhook[Symbol.asyncDispose]();
     for (const agent of this.#agents.values()) {
       await this.api.deleteClusterScoped(`kas.gitops/agent=${agent.tenant.agent.id}`);
       await this.api.delete(`Namespace ${agent.inventoryNamespace}`, 'Background');
-      await agent[Symbol.asyncDispose]();
     }
-    this.api[Symbol.dispose]();
-    for (const program of ['gitserver', 'kas'] as const) {
-      const service = this.fleet.stack[program];
-      if (service.hasExited) await service.start();
-    }
+  }
+
+  async #revive(program: 'gitserver' | 'kas'): Promise<void> {
+    const service = this.fleet.stack[program];
+    if (service.hasExited) await service.start();
   }
 
   async #edit({ create, apply, patch, label, delete: remove }: Edit): Promise<void> {

@@ -2,7 +2,7 @@ import { useCluster } from '../harness/cluster.ts';
 import { scenarioFiles } from './scenario-file.ts';
 import { runScenarios, scenarios } from './scenario-suite.ts';
 
-const entries = await scenarios(await scenarioFiles(), 'sync');
+const entries = await scenarios(await scenarioFiles(), 'sync', 'owner');
 
 describe('From a commit to the cluster', () => {
   runScenarios(entries, useCluster());
