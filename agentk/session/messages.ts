@@ -168,6 +168,9 @@ function fromObjectResult(result: gitops.ObjectResult): ObjectResultMessage {
   };
 }
 
+/** In the middle: the API server writes the object first, then a value of any length, and what is wrong with it last. */
 function cut(text: string): string {
-  return text.length <= MAX_TEXT_LENGTH ? text : `${text.slice(0, MAX_TEXT_LENGTH)}…`;
+  if (text.length <= MAX_TEXT_LENGTH) return text;
+  const half = MAX_TEXT_LENGTH / 2;
+  return `${text.slice(0, half)}…${text.slice(-half)}`.toWellFormed();
 }
