@@ -1,7 +1,7 @@
 /** One run over all projects of the repository: tests lie beside the code; what needs several programs is in test/. */
 export default {
   testEnvironment: '<rootDir>/test/jest/environment.js',
-  roots: ['<rootDir>/lib', '<rootDir>/proto', '<rootDir>/kas', '<rootDir>/agentk', '<rootDir>/test'],
+  roots: ['<rootDir>/lib', '<rootDir>/proto', '<rootDir>/kas', '<rootDir>/agentk', '<rootDir>/test', '<rootDir>/kustomize-ts'],
   testMatch: ['**/*.test.ts'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {

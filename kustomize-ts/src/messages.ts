@@ -1,0 +1,55 @@
+import type { MessagePort } from 'node:worker_threads';
+import type { Content } from './files.ts';
+import type { FileLimits } from './limits.ts';
+
+/** What a worker thread is started with. */
+export interface WorkerSetup {
+  readonly module: WebAssembly.Module;
+  readonly memoryLimitBytes: number;
+  /** An instance that took more is not used again. */
+  readonly retainedMemoryBytes: number;
+  /** Wakes the worker: 1 when an answer waits at the port. */
+  readonly flag: Int32Array<SharedArrayBuffer>;
+  readonly files: MessagePort;
+}
+
+export type Task =
+  | {
+      readonly kind: 'build';
+      readonly path: string;
+      readonly objects: boolean;
+      /** Undefined: files are asked for one by one. */
+      readonly files: ReadonlyMap<string, Content> | undefined;
+      readonly limits: FileLimits;
+    }
+  | { readonly kind: 'decode'; readonly content: Content };
+
+export type RefusalReason = 'outside' | 'link' | 'too large' | 'name' | 'unavailable';
+
+/** How a call of the module ended. */
+export type Outcome =
+  | { readonly kind: 'done'; readonly text: string }
+  | {
+      readonly kind: 'failed';
+      readonly message: string;
+      readonly refusal?: { readonly reason: RefusalReason; readonly path: string };
+    }
+  /** The instance is lost: upstream's code panicked, ended itself or ran out of memory. */
+  | { readonly kind: 'crashed'; readonly message: string; readonly outOfMemory: boolean };
+
+export interface TaskResult {
+  readonly outcome: Outcome;
+  /** What upstream printed. */
+  readonly printed: string;
+  readonly read: readonly string[];
+  readonly missing: readonly string[];
+}
+
+export interface FileQuestion {
+  readonly path: string;
+}
+
+/** What is at a path. */
+export type FileAnswer =
+  | { readonly kind: 'file'; readonly content: Content }
+  | { readonly kind: 'missing' | 'directory' | 'link' | 'unavailable' };

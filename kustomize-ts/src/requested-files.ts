@@ -1,0 +1,79 @@
+import type { Content } from './files.ts';
+import type { FileLimits } from './limits.ts';
+import type { FileAnswer, RefusalReason } from './messages.ts';
+
+/** Answers for what is at a path of the tree, by waiting until it is known. */
+export type Ask = (path: string) => FileAnswer;
+
+/** What is at a path: bytes of a file, or why there are none. */
+export type Found = Uint8Array | 'missing' | 'directory' | Exclude<RefusalReason, 'outside' | 'name'>;
+
+/** The files of one build: each is asked for once, and what was asked for is remembered. */
+export class RequestedFiles {
+  readonly #ask: Ask;
+  readonly #limits: FileLimits;
+  readonly #found = new Map<string, Found>();
+  readonly #read = new Set<string>();
+  #totalBytes = 0;
+
+  constructor(ask: Ask, limits: FileLimits) {
+    this.#ask = ask;
+    this.#limits = limits;
+  }
+
+  lookup(path: string): Found {
+    let found = this.#found.get(path);
+    if (found === undefined) {
+      found = this.#find(path);
+      this.#found.set(path, found);
+    }
+    return found;
+  }
+
+  /** The content of what was found to be a file. */
+  read(path: string): Uint8Array {
+    const found = this.lookup(path);
+    if (typeof found === 'string') throw new Error(`${path} is not a file`);
+    this.#read.add(path);
+    return found;
+  }
+
+  /** Forgets what was read, not the contents: a build begins again. */
+  restart(): void {
+    this.#read.clear();
+  }
+
+  get readPaths(): readonly string[] {
+    return [...this.#read];
+  }
+
+  get missingPaths(): readonly string[] {
+    return [...this.#found].filter(([, found]) => found === 'missing').map(([path]) => path);
+  }
+
+  #find(path: string): Found {
+    if (this.#found.size >= this.#limits.maxFiles) return 'too large';
+    const answer = this.#ask(path);
+    if (answer.kind !== 'file') return answer.kind;
+    const content = bytesOf(answer.content);
+    this.#totalBytes += content.length;
+    const { maxFileBytes, maxTotalBytes } = this.#limits;
+    return content.length > maxFileBytes || this.#totalBytes > maxTotalBytes ? 'too large' : content;
+  }
+}
+
+function bytesOf(content: Content): Uint8Array {
+  return typeof content === 'string' ? Buffer.from(content) : content;
+}
+
+/** Answers from a map of all files. Keys are paths from the root of the tree, with `/` between. */
+export function askMap(files: ReadonlyMap<string, Content>): Ask {
+  const folders = new Set(['.']);
+  for (const path of files.keys())
+    for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1)) folders.add(path.slice(0, end));
+  return (path) => {
+    const content = files.get(path);
+    if (content !== undefined) return { kind: 'file', content };
+    return { kind: folders.has(path) ? 'directory' : 'missing' };
+  };
+}
