@@ -115,7 +115,11 @@ export interface Cluster {
     options: { readonly namespace?: string; readonly labelSelector?: string },
     signal: AbortSignal,
   ): Promise<readonly LiveObject[]>;
-  delete(ref: ObjectRef, options: DeleteOptions, signal: AbortSignal): Promise<void>;
+  /**
+   * What is left of the object while its deletion goes on (finalizers, pods that end); undefined when it is gone already.
+   * Resolves with the former, too, where it went at once but was answered with a deletionTimestamp.
+   */
+  delete(ref: ObjectRef, options: DeleteOptions, signal: AbortSignal): Promise<LiveObject | undefined>;
   /**
    * Lists, then follows, all objects of a type that carry the label; survives expiry, lost connections and API server
    * restarts by itself. Ends only by throwing: the signal's reason, a KubeError 404/405 when the type is gone, 403 when

@@ -25,10 +25,10 @@ describe('Discovery', () => {
   afterAll(async () => await transport.close());
 
   function discoveryThatAccepts(accept: string): Discovery {
-    const client = new KubeClient(transport, 5_000);
+    const client = new KubeClient({ transport, retryForMs: 5_000, retryRefusedForMs: 5_000 });
     const get = async (path: string, lifetime: AbortSignal) => {
       requests += 1;
-      return await client.request({ method: 'GET', path, accept }, 'always', lifetime);
+      return await client.read({ method: 'GET', path, accept }, lifetime);
     };
     return new Discovery(get, signal);
   }

@@ -40,7 +40,7 @@ export async function readWhole(
   signal: AbortSignal,
 ): Promise<Answer> {
   const chunks: Buffer[] = [];
-  let headers: AnswerHeaders = {};
+  let headers: AnswerHeaders | undefined;
   return await settle(connection, stream, timeoutMs, signal, (resolve) => {
     stream.once('response', (received: AnswerHeaders) => {
       headers = received;
@@ -48,14 +48,17 @@ export async function readWhole(
     stream.on('data', (chunk: Buffer) => chunks.push(chunk));
     stream.once('end', () => {
       // As below; its closing tells.
-      if (stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR || stream.aborted) return;
-      resolve({
-        status: headers[':status'] ?? 0,
-        headers,
-        body: chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks),
-      });
+      if (stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR || stream.aborted || headers === undefined) return;
+      const body = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
+      if (isWhole(headers, body)) resolve({ status: headers[':status'] ?? 0, headers, body });
     });
   });
+}
+
+/** A peer that goes away may end a stream as if nothing were wrong, before its head or within its body. */
+function isWhole(headers: AnswerHeaders, body: Buffer): boolean {
+  const length = headers['content-length'];
+  return length === undefined || Number(length) === body.length;
 }
 
 export async function readHead(
@@ -107,7 +110,13 @@ async function settle<T>(
   };
   const onClose = (): void => reject(connection.explain(stream, failure));
   const timer = setTimeout(
-    () => giveUp(new TransportError(`The API server did not answer within ${timeoutMs / 1000} s`, { maybeProcessed: true })),
+    () =>
+      giveUp(
+        new TransportError(`The API server did not answer within ${timeoutMs / 1000} s`, {
+          maybeProcessed: true,
+          timedOut: true,
+        }),
+      ),
     timeoutMs,
   );
   signal.addEventListener('abort', onAbort, { once: true });

@@ -1,6 +1,7 @@
 import type { OutgoingHttpHeaders } from 'node:http2';
 import { sleep } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
+import { AdaptiveLimit, type Outcome } from './adaptive-limit.ts';
 import type { Impersonation } from './cluster.ts';
 import type { Answer, StreamedAnswer } from './http2-exchange.ts';
 import type { Http2Request, Http2Transport } from './http2-transport.ts';
@@ -12,45 +13,85 @@ import { TransportError } from './transport-error.ts';
 /** What may be sent a second time when it is not known whether the server acted on the first. */
 export type Repeat = 'always' | 'if-unprocessed';
 
-/** The answer, and whether an earlier attempt at it may have been acted on without our hearing of it. */
 export interface ClientAnswer extends Answer {
-  readonly maybeRepeated: boolean;
+  /** Time since the first attempt, when an earlier one may have been acted on without our hearing of it. */
+  readonly repeatedAfterMs: number | undefined;
 }
 
-/** A server that asks for more patience than this gets its refusal handed on. */
-const LONGEST_RETRY_AFTER_MS = 10_000;
+export interface KubeClientParts {
+  readonly transport: Http2Transport;
+  /** No new attempt at a request is made so long after the first got no answer, or a 5xx with a Retry-After. */
+  readonly retryForMs: number;
+  /** The same for requests that were refused because there are too many (429). */
+  readonly retryRefusedForMs: number;
+}
+
+/** What one API server with a watch cache answers fastest on: more only queue there. */
+const WRITES_IN_FLIGHT = 32;
 
 /** Requests whose refusals are `KubeError`s, tried again while that is likely to help. */
 export class KubeClient {
-  readonly #transport: Http2Transport;
-  readonly #retryForMs: number;
+  readonly #parts: KubeClientParts;
+  readonly #writes: AdaptiveLimit;
   readonly #headers: OutgoingHttpHeaders;
 
-  /** No new attempt at a request is made `retryForMs` after the first failed. `headers` go with every request. */
-  constructor(transport: Http2Transport, retryForMs: number, headers: OutgoingHttpHeaders = {}) {
-    this.#transport = transport;
-    this.#retryForMs = retryForMs;
+  /** `headers` go with every request. */
+  constructor(parts: KubeClientParts, writes = new AdaptiveLimit(WRITES_IN_FLIGHT), headers: OutgoingHttpHeaders = {}) {
+    this.#parts = parts;
+    this.#writes = writes;
     this.#headers = headers;
   }
 
   /** The same client with the rights of another; undefined: with our own. */
   as(identity: Impersonation | undefined): KubeClient {
-    return new KubeClient(this.#transport, this.#retryForMs, impersonationHeaders(identity));
+    return new KubeClient(this.#parts, this.#writes, impersonationHeaders(identity));
   }
 
   /** Statuses from 200 to 299 only; everything else rejects with a `KubeError`, of code 0 when there was no answer. */
-  async request(request: Http2Request, repeat: Repeat, signal: AbortSignal): Promise<ClientAnswer> {
+  async read(request: Http2Request, signal: AbortSignal): Promise<ClientAnswer> {
+    return await this.#send(request, 'always', undefined, signal);
+  }
+
+  /** As `read`, for what changes something: no more of these at a time than the server takes. */
+  async write(request: Http2Request, repeat: Repeat, signal: AbortSignal): Promise<ClientAnswer> {
+    return await this.#send(request, repeat, this.#writes, signal);
+  }
+
+  /** One attempt: a stream's reader knows better from where to start again. */
+  async stream(request: Http2Request, signal: AbortSignal): Promise<StreamedAnswer> {
+    const answer = await this.#parts.transport.stream({ ...request, headers: this.#headers }, signal);
+    if (isSuccess(answer.status)) return answer;
+    const chunks: Buffer[] = [];
+    for await (const chunk of answer.body) chunks.push(chunk);
+    throw errorFromAnswer({ ...answer, body: Buffer.concat(chunks) });
+  }
+
+  async #send(
+    request: Http2Request,
+    repeat: Repeat,
+    limit: AdaptiveLimit | undefined,
+    signal: AbortSignal,
+  ): Promise<ClientAnswer> {
     const backoff = new Backoff({ initialMs: 50, maxMs: 2_000, factor: 2, jitter: 0.5, resetAfterMs: 60_000 });
+    let firstStartedAt: number | undefined;
     let firstFailureAt: number | undefined;
     let maybeRepeated = false;
     while (true) {
-      const outcome = await this.#attempt(request, signal);
-      if (!(outcome instanceof Error)) return { ...outcome, maybeRepeated };
+      const turn = await limit?.turn(firstFailureAt !== undefined, signal);
+      firstStartedAt ??= performance.now();
+      const outcome = await this.#attempt(request, signal).catch((error: unknown) => {
+        turn?.end({ overloaded: false });
+        throw error;
+      });
+      turn?.end(overload(outcome));
+      const now = performance.now();
+      if (!(outcome instanceof Error)) {
+        return { ...outcome, repeatedAfterMs: maybeRepeated ? now - firstStartedAt : undefined };
+      }
+      firstFailureAt ??= now;
       const unanswered = outcome instanceof TransportError;
-      firstFailureAt ??= performance.now();
-      const again = unanswered ? repeat === 'always' || !outcome.maybeProcessed : isAskedToRetry(outcome);
       const delayMs = (unanswered ? undefined : outcome.retryAfterMs) ?? backoff.next();
-      if (!again || performance.now() - firstFailureAt + delayMs > this.#retryForMs) {
+      if (now - firstFailureAt + delayMs > this.#patienceMs(outcome, repeat)) {
         throw unanswered ? new KubeError(outcome.message, { code: 0, cause: outcome }) : outcome;
       }
       if (unanswered && outcome.maybeProcessed) maybeRepeated = true;
@@ -58,23 +99,23 @@ export class KubeClient {
     }
   }
 
-  /** One attempt: a stream's reader knows better from where to start again. */
-  async stream(request: Http2Request, signal: AbortSignal): Promise<StreamedAnswer> {
-    const answer = await this.#transport.stream({ ...request, headers: this.#headers }, signal);
-    if (isSuccess(answer.status)) return answer;
-    const chunks: Buffer[] = [];
-    for await (const chunk of answer.body) chunks.push(chunk);
-    throw errorFromAnswer({ ...answer, body: Buffer.concat(chunks) });
-  }
-
   async #attempt(request: Http2Request, signal: AbortSignal): Promise<Answer | TransportError | KubeError> {
     try {
-      const answer = await this.#transport.request({ ...request, headers: this.#headers }, signal);
+      const answer = await this.#parts.transport.request({ ...request, headers: this.#headers }, signal);
       return isSuccess(answer.status) ? answer : errorFromAnswer(answer);
     } catch (error) {
       if (error instanceof TransportError) return error;
       throw error;
     }
+  }
+
+  /** How long after its first failure a request may be tried again. */
+  #patienceMs(failure: TransportError | KubeError, repeat: Repeat): number {
+    const { retryForMs, retryRefusedForMs } = this.#parts;
+    if (failure instanceof TransportError) return repeat === 'always' || !failure.maybeProcessed ? retryForMs : -1;
+    if (failure.code === 429) return retryRefusedForMs;
+    // As in client-go: the server says that it did nothing, and when to come back.
+    return failure.code >= 500 && failure.retryAfterMs !== undefined ? retryForMs : -1;
   }
 }
 
@@ -82,8 +123,14 @@ function isSuccess(status: number): boolean {
   return status >= 200 && status < 300;
 }
 
-/** As in client-go: the server says that it did nothing, and when to come back. */
-function isAskedToRetry(error: KubeError): boolean {
-  if (error.code === 429) return (error.retryAfterMs ?? 0) <= LONGEST_RETRY_AFTER_MS;
-  return error.code >= 500 && error.retryAfterMs !== undefined && error.retryAfterMs <= LONGEST_RETRY_AFTER_MS;
+/**
+ * Whether the API server itself has too much to do. A 429 without a time to come back is an admission webhook's word about
+ * one object, a 503 or 504 that is no Status is about one server behind the API server.
+ */
+function overload(outcome: Answer | TransportError | KubeError): Outcome {
+  if (outcome instanceof TransportError) return { overloaded: outcome.timedOut };
+  if (!(outcome instanceof KubeError)) return { overloaded: false };
+  const { code, reason, retryAfterMs } = outcome;
+  if (code === 429) return retryAfterMs === undefined ? { overloaded: false } : { overloaded: true, pauseMs: retryAfterMs };
+  return { overloaded: (code === 503 || code === 504) && reason !== '', pauseMs: retryAfterMs };
 }

@@ -17,7 +17,6 @@ import type { KubeAccess } from './kube-access.ts';
 import { KubeClient } from './kube-client.ts';
 import { listPages } from './object-list.ts';
 import { objectPath } from './resource-path.ts';
-import { Semaphore } from './semaphore.ts';
 import { WATCH_TIMINGS, type WatchTimings, watchObjects } from './watch.ts';
 
 export interface KubeClusterDeps {
@@ -25,18 +24,16 @@ export interface KubeClusterDeps {
   readonly config: KubeAccess;
   readonly log: Logger;
   readonly watchTimings?: Partial<WatchTimings>;
-  /** How long requests that got no answer, or were asked to wait, are tried again before they fail; 15 s when absent. */
+  /** How long requests that got no answer, or a server's error with a time to come back, are tried again; 15 s when absent. */
   readonly retryForMs?: number;
+  /** How long requests are tried again that were refused because there were too many; 60 s when absent. */
+  readonly retryRefusedForMs?: number;
 }
-
-/** What one API server with a watch cache answers fastest on: more only queue there. */
-const WRITES_IN_FLIGHT = 32;
 
 /** What all views of a cluster share, and with whose rights one of them asks. */
 interface ViewParts {
   readonly client: KubeClient;
   readonly discovery: Discovery;
-  readonly writes: Semaphore;
   readonly log: Logger;
   readonly watchTimings: WatchTimings;
 }
@@ -45,13 +42,11 @@ class KubeView implements Cluster {
   readonly #parts: ViewParts;
   readonly #client: KubeClient;
   readonly #discovery: Discovery;
-  readonly #writes: Semaphore;
 
   constructor(parts: ViewParts) {
     this.#parts = parts;
     this.#client = parts.client;
     this.#discovery = parts.discovery;
-    this.#writes = parts.writes;
   }
 
   as(identity: Impersonation | undefined): Cluster {
@@ -78,36 +73,24 @@ class KubeView implements Cluster {
   ): Promise<{ readonly object: LiveObject; readonly created: boolean }> {
     const { fieldManager, force, dryRun } = options;
     const path = objectPath(ref, { fieldManager, force, dryRun: dryRun === true ? 'All' : undefined });
-    const startedAt = performance.now();
-    const answer = await this.#writes.run(
-      async () =>
-        await this.#client.request(
-          { method: 'PATCH', path, contentType: 'application/apply-patch+yaml', body },
-          'always',
-          signal,
-        ),
-      signal,
-    );
+    const request = { method: 'PATCH', path, contentType: 'application/apply-patch+yaml', body } as const;
+    const answer = await this.#client.write(request, 'always', signal);
     const object = parseObject(answer.body);
     if (answer.status === 201) return { object, created: true };
     // The answer that said 201 may have been lost with its connection.
-    const elapsedMs = performance.now() - startedAt;
-    return {
-      object,
-      created: answer.maybeRepeated && wasCreatedBy(object, fieldManager, answer.headers.date, elapsedMs),
-    };
+    const { headers, repeatedAfterMs } = answer;
+    const created = repeatedAfterMs !== undefined && wasCreatedBy(object, fieldManager, headers.date, repeatedAfterMs);
+    return { object, created };
   }
 
   async jsonPatch(ref: ObjectRef, patch: readonly unknown[], fieldManager: string, signal: AbortSignal): Promise<LiveObject> {
     const path = objectPath(ref, { fieldManager });
     const request = { method: 'PATCH', path, contentType: 'application/json-patch+json', body: JSON.stringify(patch) } as const;
-    return parseObject(
-      (await this.#writes.run(async () => await this.#client.request(request, 'if-unprocessed', signal), signal)).body,
-    );
+    return parseObject((await this.#client.write(request, 'if-unprocessed', signal)).body);
   }
 
   async get(ref: ObjectRef, signal: AbortSignal): Promise<LiveObject> {
-    return parseObject((await this.#client.request({ method: 'GET', path: objectPath(ref) }, 'always', signal)).body);
+    return parseObject((await this.#client.read({ method: 'GET', path: objectPath(ref) }, signal)).body);
   }
 
   async list(
@@ -124,7 +107,7 @@ class KubeView implements Cluster {
     return objects;
   }
 
-  async delete(ref: ObjectRef, options: DeleteOptions, signal: AbortSignal): Promise<void> {
+  async delete(ref: ObjectRef, options: DeleteOptions, signal: AbortSignal): Promise<LiveObject | undefined> {
     const body = JSON.stringify({
       apiVersion: 'v1',
       kind: 'DeleteOptions',
@@ -133,7 +116,9 @@ class KubeView implements Cluster {
     });
     const request = { method: 'DELETE', path: objectPath(ref), contentType: 'application/json', body } as const;
     // With its preconditions a second attempt can only find what the first one left: 404 and 409 are its answers then.
-    await this.#writes.run(async () => await this.#client.request(request, 'always', signal), signal);
+    const answer = parseObject((await this.#client.write(request, 'always', signal)).body);
+    // Kinds that are removed at once are answered with a Status, some with the object as it was last.
+    return answer.kind === 'Status' || answer.metadata.deletionTimestamp === undefined ? undefined : answer;
   }
 
   watch(
@@ -156,13 +141,16 @@ export class KubeCluster extends KubeView implements AsyncDisposable {
   constructor(deps: KubeClusterDeps) {
     const lifetime = new AbortController();
     const transport = new Http2Transport(deps.config, { userAgent: 'agentk' });
-    const client = new KubeClient(transport, deps.retryForMs ?? 15_000);
+    const client = new KubeClient({
+      transport,
+      retryForMs: deps.retryForMs ?? 15_000,
+      retryRefusedForMs: deps.retryRefusedForMs ?? 60_000,
+    });
     const read = async (path: string, signal: AbortSignal): Promise<Answer> =>
-      await client.request({ method: 'GET', path, accept: AGGREGATED_DISCOVERY }, 'always', signal);
+      await client.read({ method: 'GET', path, accept: AGGREGATED_DISCOVERY }, signal);
     super({
       client,
       discovery: new Discovery(read, lifetime.signal),
-      writes: new Semaphore(WRITES_IN_FLIGHT),
       log: deps.log,
       watchTimings: { ...WATCH_TIMINGS, ...deps.watchTimings },
     });
@@ -173,7 +161,7 @@ export class KubeCluster extends KubeView implements AsyncDisposable {
 
   /** The server's version, like `v1.36.3`. */
   async version(signal: AbortSignal): Promise<string> {
-    const answer = await this.#client.request({ method: 'GET', path: '/version' }, 'always', signal);
+    const answer = await this.#client.read({ method: 'GET', path: '/version' }, signal);
     return (JSON.parse(answer.body.toString('utf8')) as { gitVersion: string }).gitVersion;
   }
 

@@ -33,7 +33,7 @@ export async function* listPages(
     const paging = restarted ? {} : { limit: PAGE_SIZE, continue: token };
     const path = collectionPath(type, namespace, { ...query, ...paging });
     try {
-      const list = JSON.parse((await client.request({ method: 'GET', path }, 'always', signal)).body.toString('utf8')) as List;
+      const list = JSON.parse((await client.read({ method: 'GET', path }, signal)).body.toString('utf8')) as List;
       token = list.metadata?.continue === '' ? undefined : list.metadata?.continue;
       const objects = (list.items ?? []).map((object) => withType(object, type));
       yield { objects, resourceVersion: list.metadata?.resourceVersion ?? '', restarted };

@@ -3,9 +3,15 @@ export class TransportError extends Error {
   override readonly name = 'TransportError';
   /** False only when the server provably did nothing with the request. */
   readonly maybeProcessed: boolean;
+  /** The connection stood, and the answer did not come in time. */
+  readonly timedOut: boolean;
 
-  constructor(message: string, options: { readonly maybeProcessed: boolean; readonly cause?: unknown }) {
+  constructor(
+    message: string,
+    options: { readonly maybeProcessed: boolean; readonly timedOut?: boolean; readonly cause?: unknown },
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.maybeProcessed = options.maybeProcessed;
+    this.timedOut = options.timedOut ?? false;
   }
 }

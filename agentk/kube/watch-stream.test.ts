@@ -23,7 +23,7 @@ describe('readWatch', () => {
 
   beforeAll(() => {
     transport = new Http2Transport(loadKubeConfig({ kubeconfig: shared.kubeconfigPath }), { userAgent: 'test' });
-    client = new KubeClient(transport, 0);
+    client = new KubeClient({ transport, retryForMs: 0, retryRefusedForMs: 0 });
   });
 
   afterAll(async () => await transport.close());
@@ -38,7 +38,7 @@ describe('readWatch', () => {
   });
 
   it('ends when the server ends the watch', async () => {
-    const list = await client.request({ method: 'GET', path: '/api/v1/configmaps?limit=1' }, 'always', signal);
+    const list = await client.read({ method: 'GET', path: '/api/v1/configmaps?limit=1' }, signal);
     const { metadata } = JSON.parse(list.body.toString('utf8')) as { metadata: { resourceVersion: string } };
     const query = { resourceVersion: metadata.resourceVersion, timeoutSeconds: 1, labelSelector: 'nobody=has-it' };
     const types: string[] = [];

@@ -44,8 +44,9 @@ export class Downstream {
   }
 
   destroy(): void {
-    if (this.#session?.destroyed === false) this.#session.destroy();
+    // The socket first: a session that is ended says so on its streams.
     this.#socket.destroy();
+    if (this.#session?.destroyed === false) this.#session.destroy();
     this.#upstream?.destroy();
   }
 

@@ -13,7 +13,7 @@ export interface OpenedCluster {
   readonly logged: () => string;
 }
 
-type TestOptions = Pick<KubeClusterDeps, 'watchTimings' | 'retryForMs'>;
+type TestOptions = Pick<KubeClusterDeps, 'watchTimings' | 'retryForMs' | 'retryRefusedForMs'>;
 
 /** A cluster of which the kinds are known already. */
 export async function openCluster(kubeconfig: string, options: TestOptions = {}): Promise<OpenedCluster> {

@@ -1,0 +1,92 @@
+import { useCluster } from '../../test/harness/cluster.ts';
+import { FaultProxy, refusal, textAnswer, tooManyRequests } from '../../test/harness/fault-proxy.ts';
+import { waitUntil } from '../../test/harness/wait-until.ts';
+import type { KubeCluster } from './kube-cluster.ts';
+import { applyMany, expectAllThere, MANY, reached } from './testing/many-applies.ts';
+import { configMapBody, OPTIONS, openCluster, typeOf } from './testing/open-cluster.ts';
+
+describe('KubeCluster and an API server that refuses', () => {
+  const shared = useCluster();
+  const signal = new AbortController().signal;
+  let proxy: FaultProxy;
+  let cluster: KubeCluster;
+  let namespace: string;
+
+  beforeEach(async () => {
+    namespace = await shared.namespace();
+    proxy = await FaultProxy.listen(shared.kubeconfigPath);
+    ({ cluster } = await openCluster(proxy.kubeconfigPath));
+  });
+
+  afterEach(async () => {
+    await cluster[Symbol.asyncDispose]();
+    await proxy[Symbol.asyncDispose]();
+  });
+
+  async function applyOne(name: string): Promise<{ readonly created: boolean }> {
+    const ref = { type: typeOf(cluster, 'ConfigMap'), namespace, name };
+    return await cluster.apply(ref, configMapBody(ref, { a: '1' }), OPTIONS, signal);
+  }
+
+  it('applies each of 2,000 once through storms of 429, and comes back when it is told to', async () => {
+    const storm = (requests: number): void => void proxy.on({ method: 'PATCH' }, tooManyRequests(1), requests);
+    storm(48);
+    const applied = await applyMany(cluster, namespace, { 1_000: () => storm(12) });
+    await expectAllThere(cluster, namespace, applied);
+    expect(reached(proxy, namespace)).toBe(MANY);
+    expect(proxy.count({ method: 'PATCH', passed: false })).toBe(60);
+  });
+
+  it('sends fewer at a time after a 429', async () => {
+    const held = proxy.on({ method: 'PATCH', body: '"held-' }, { hold: true });
+    proxy.on({ method: 'PATCH' }, tooManyRequests(1), 1);
+    await applyOne('refused-once');
+    const all = Array.from({ length: 40 }, async (_, index) => await applyOne(`held-${index}`));
+    await waitUntil(() => held.hits === 16, { what: '16 applies at a time' });
+    expect(proxy.count({ body: '"held-' })).toBe(16);
+    held.remove();
+    expect((await Promise.all(all)).every(({ created }) => created)).toBe(true);
+  });
+
+  it('hands a 429 on when it lasts', async () => {
+    await using other = (await openCluster(proxy.kubeconfigPath, { retryRefusedForMs: 1_500 })).cluster;
+    using storm = proxy.on({ method: 'PATCH' }, tooManyRequests(1));
+    const ref = { type: typeOf(other, 'ConfigMap'), namespace, name: 'refused' };
+    await expect(other.apply(ref, configMapBody(ref, {}), OPTIONS, signal)).rejects.toMatchObject({
+      code: 429,
+      retryAfterMs: 1_000,
+    });
+    expect(storm.hits).toBe(2);
+  });
+
+  it('asks again when a server with an error says when, and does not otherwise', async () => {
+    proxy.on({ body: '"later"' }, refusal(500, 'ServerTimeout', 'no port free yet', { details: { retryAfterSeconds: 1 } }), 1);
+    expect((await applyOne('later')).created).toBe(true);
+    using dead = proxy.on({ body: '"dead"' }, textAnswer(503, 'service unavailable'));
+    await expect(applyOne('dead')).rejects.toMatchObject({ code: 503, message: 'service unavailable' });
+    expect(dead.hits).toBe(1);
+  });
+
+  it('asks again when a server says for one object that there are too many requests, and holds nobody else back', async () => {
+    proxy.on({ body: '"denied"' }, refusal(429, 'TooManyRequests', 'admission webhook "quota" denied the request'), 2);
+    const held = proxy.on({ method: 'PATCH', body: '"held-' }, { hold: true });
+    expect((await applyOne('denied')).created).toBe(true);
+    const all = Array.from({ length: 32 }, async (_, index) => await applyOne(`held-${index}`));
+    await waitUntil(() => held.hits === 32, { what: '32 applies at a time' });
+    held.remove();
+    await Promise.all(all);
+  });
+
+  it('applies each of 2,000 once though answers are lost, streams refused and connections sent away', async () => {
+    const lost = (): void => void proxy.on({ method: 'PATCH' }, { cut: 'after' }, 1);
+    const applied = await applyMany(cluster, namespace, {
+      300: lost,
+      600: () => void proxy.on({ method: 'PATCH' }, { refuse: true }, 40),
+      900: () => proxy.goaway(),
+      1_200: () => void proxy.on({ method: 'PATCH' }, { goaway: true }, 3),
+      1_500: lost,
+      1_700: () => void proxy.on({ method: 'PATCH' }, { cut: 'before' }, 1),
+    });
+    await expectAllThere(cluster, namespace, applied);
+  });
+});
