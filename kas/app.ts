@@ -5,6 +5,8 @@ import { Handlers } from '../lib/grpc/serve.ts';
 import type { Logger } from '../lib/log.ts';
 import { type Part, runStages } from '../lib/stages.ts';
 import { VERSION } from '../lib/version.ts';
+import { AgentConfigurationService } from '../proto/gen/gitlab/agent/agent_configuration/agent_configuration.ts';
+import { GitopsService } from '../proto/gen/gitlab/agent/gitops/gitops.ts';
 import { SessionService } from '../proto/gen/kas/agent/v1/session.ts';
 import { AgentsServiceService } from '../proto/gen/kas/api/v1/agents.ts';
 import { NotificationsServiceService } from '../proto/gen/kas/api/v1/notifications.ts';
@@ -28,6 +30,8 @@ import type { PollHandler } from './change-detection/poll-queue.ts';
 import { RefWatcher } from './change-detection/ref-watcher.ts';
 import type { KasConfig } from './config/kas-config.ts';
 import { GitalyClientPool } from './gitaly/gitaly-client-pool.ts';
+import { createAgentConfigurationService } from './gitlab-agent/configuration-service.ts';
+import { createGitopsService } from './gitlab-agent/gitops-service.ts';
 import { KasMetrics } from './observability/kas-metrics.ts';
 import { ObservabilityServer } from './observability/observability-server.ts';
 import { FileRegistry } from './registry/file-registry.ts';
@@ -66,25 +70,26 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
   const { livenessUrlPath, readinessUrlPath, listen } = config.observability;
   const observability = new ObservabilityServer({ ...listen, livenessUrlPath, readinessUrlPath, metrics, log });
 
+  const agentAuth = new AgentAuth(registry);
+  const agentHandlers = new Handlers(log, agentListener.forced);
+  const sessions = {
+    registry,
+    configurations: new OverriddenConfigurations(sources.configurations, overrides),
+    units: sources.units,
+    tracker,
+    reports: new SyncStatusRecorder(store, new SyncLog(log)),
+    log,
+    draining: agentListener.draining,
+    maxConnectionAgeMs: config.agent.listen.maxConnectionAgeMs,
+    tokenCheckPeriodMs: TOKEN_CHECK_PERIOD_MS,
+  };
+  const bundles = new BundleCache(BUNDLE_CACHE_BYTES);
+  const native = createSessionService(agentHandlers, agentAuth, { ...sessions, bundles, commands, metrics, version: VERSION });
+  const gitlab = { ...sessions, authenticator: agentAuth, maxPaths: config.agent.gitops.limits.maxPaths };
   agentListener.serve([
-    {
-      definition: SessionService,
-      handlers: createSessionService(new Handlers(log, agentListener.forced), new AgentAuth(registry), {
-        registry,
-        configurations: new OverriddenConfigurations(sources.configurations, overrides),
-        units: sources.units,
-        bundles: new BundleCache(BUNDLE_CACHE_BYTES),
-        tracker,
-        commands,
-        reports: new SyncStatusRecorder(store, new SyncLog(log)),
-        metrics,
-        log,
-        draining: agentListener.draining,
-        version: VERSION,
-        maxConnectionAgeMs: config.agent.listen.maxConnectionAgeMs,
-        tokenCheckPeriodMs: TOKEN_CHECK_PERIOD_MS,
-      }),
-    },
+    { definition: SessionService, handlers: native },
+    { definition: AgentConfigurationService, handlers: createAgentConfigurationService(agentHandlers, gitlab) },
+    { definition: GitopsService, handlers: createGitopsService(agentHandlers, gitlab) },
   ]);
   const handlers = new Handlers(log, apiListener.draining);
   const auth = new ApiAuth(apiSecret);
