@@ -4,6 +4,7 @@ import type { KubeConfig } from '@kubernetes/client-node/dist/config.js';
 import { abortable } from '../../lib/abort.ts';
 import { toError, UserError } from '../../lib/errors.ts';
 import { KubeError } from './kube-error.ts';
+import { type Environment, parseProxy, proxyFromEnvironment } from './proxy-environment.ts';
 
 /** What a TLS connection to the API server is made with. */
 export interface TlsMaterial {
@@ -27,7 +28,7 @@ export interface Credentials {
 export interface KubeAccess {
   /** `https:` only; its path, if any, precedes every request's. */
   readonly server: URL;
-  /** HTTP(S) proxy to tunnel through. */
+  /** HTTP(S) proxy to tunnel through: the kubeconfig's, or else the environment's. */
   readonly proxy: URL | undefined;
   /** Rejects with a `KubeError` of code 0 when they cannot be had: a plugin that fails, a file that is missing. */
   credentials(signal: AbortSignal): Promise<Credentials>;
@@ -52,13 +53,14 @@ export class KubeConfigAccess implements KubeAccess {
   #config: KubeConfig;
   #current: Reading | undefined;
 
-  constructor(load: () => KubeConfig) {
+  constructor(load: () => KubeConfig, env: Environment) {
     this.#load = load;
     this.#config = load();
     const cluster = this.#config.getCurrentCluster();
-    this.server = parseUrl(cluster?.server ?? '', 'server', ['https:']);
-    const proxyUrl = cluster?.proxyUrl;
-    this.proxy = proxyUrl === undefined || proxyUrl === '' ? undefined : parseUrl(proxyUrl, 'proxy-url', ['http:', 'https:']);
+    this.server = parseServer(cluster?.server ?? '');
+    const proxyUrl = cluster?.proxyUrl || undefined;
+    this.proxy =
+      proxyUrl === undefined ? proxyFromEnvironment(this.server, env) : parseProxy(proxyUrl, "The kubeconfig's proxy-url");
   }
 
   async credentials(signal: AbortSignal): Promise<Credentials> {
@@ -126,11 +128,10 @@ function digestTls(tls: TlsMaterial): string {
   return hash.update(`${tls.rejectUnauthorized} ${tls.servername}`).digest('base64');
 }
 
-function parseUrl(text: string, field: string, protocols: readonly string[]): URL {
+function parseServer(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !protocols.includes(url.protocol)) {
-    const wanted = protocols.map((protocol) => `${protocol}//`).join(' or ');
-    throw new UserError(`The kubeconfig's ${field} must be a URL that starts with ${wanted}, and is "${text}"`, {
+  if (url?.protocol !== 'https:') {
+    throw new UserError(`The kubeconfig's server must be a URL that starts with https://, and is "${text}"`, {
       reason: 'UnsupportedKubeconfig',
     });
   }

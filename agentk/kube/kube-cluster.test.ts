@@ -73,7 +73,7 @@ describe('KubeCluster', () => {
     const { object: old } = await cluster.apply(ref, configMapBody(ref, { a: '1' }), OPTIONS, signal);
     const { object } = await cluster.apply(ref, configMapBody(ref, { a: '2' }), OPTIONS, signal);
     const { uid, resourceVersion } = object.metadata;
-    const remove = async (preconditions: { uid: string; resourceVersion: string }): Promise<void> =>
+    const remove = async (preconditions: { uid: string; resourceVersion: string }): Promise<unknown> =>
       await cluster.delete(ref, { ...preconditions, propagationPolicy: 'Background' }, signal);
     expect(await refusal(remove({ uid, resourceVersion: old.metadata.resourceVersion }))).toMatchObject({ code: 409 });
     expect(await refusal(remove({ uid: 'another', resourceVersion }))).toMatchObject({ code: 409 });

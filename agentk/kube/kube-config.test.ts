@@ -1,10 +1,8 @@
-import { once } from 'node:events';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type Server } from 'node:http';
-import { type AddressInfo, connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { UserError } from '../../lib/errors.ts';
 import { useCluster } from '../../test/harness/cluster.ts';
+import { ConnectProxy } from '../../test/harness/connect-proxy.ts';
 import { createTempDir, type TempDir } from '../../test/harness/temp-dir.ts';
 import { Http2Transport } from './http2-transport.ts';
 import { loadKubeConfig } from './kube-config.ts';
@@ -184,49 +182,35 @@ describe('loadKubeConfig', () => {
   });
 
   describe('with a proxy', () => {
-    let proxy: Server;
-    let asked: IncomingMessage[];
-    const sockets = new Set<Socket>();
-
-    beforeEach(async () => {
-      asked = [];
-      proxy = createServer();
-      proxy.on('connect', (request: IncomingMessage, client: Socket) => {
-        asked.push(request);
-        if (request.headers['proxy-authorization'] === undefined)
-          return client.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n');
-        const [host, port] = (request.url ?? '').split(':');
-        const target = connect({ host: host ?? '', port: Number(port) }, () => {
-          client.write('HTTP/1.1 200 Connection established\r\n\r\n');
-          client.pipe(target).pipe(client);
-        });
-        for (const socket of [client, target]) sockets.add(socket.on('error', () => undefined));
-        return client;
-      });
-      proxy.listen(0, '127.0.0.1');
-      await once(proxy, 'listening');
-    });
-
-    afterEach(async () => {
-      for (const socket of sockets) socket.destroy();
-      proxy.close();
-      await once(proxy, 'close');
-    });
-
-    const through = async (user: string): Promise<string> => {
-      const url = `http://${user}127.0.0.1:${(proxy.address() as AddressInfo).port}`;
-      return await kubeconfig({ cluster: { 'certificate-authority-data': ca, 'proxy-url': url } });
-    };
+    const cluster = (url: string) => ({ 'certificate-authority-data': ca, 'proxy-url': url });
 
     it('tunnels through it, with its credentials', async () => {
-      expect(await userName(await through('jo:p%40ss@'))).toBe('admin');
-      expect(asked.map((request) => [request.url, request.headers['proxy-authorization']])).toEqual([
-        [new URL(server).host, `Basic ${Buffer.from('jo:p@ss').toString('base64')}`],
-      ]);
+      await using proxy = await ConnectProxy.listen({ authenticate: true });
+      const file = await kubeconfig({ cluster: cluster(`http://jo:p%40ss@127.0.0.1:${proxy.port}`) });
+      expect(await userName(file)).toBe('admin');
+      const authorization = `Basic ${Buffer.from('jo:p@ss').toString('base64')}`;
+      expect(proxy.asked).toEqual([{ target: new URL(server).host, authorization }]);
     });
 
     it('hands on its refusal', async () => {
-      await expect(userName(await through(''))).rejects.toThrow(/the proxy 127\.0\.0\.1:\d+ answered 407/);
+      await using proxy = await ConnectProxy.listen({ authenticate: true });
+      const file = await kubeconfig({ cluster: cluster(`http://127.0.0.1:${proxy.port}`) });
+      await expect(userName(file)).rejects.toThrow(/the proxy 127\.0\.0\.1:\d+ answered 407/);
+    });
+
+    it('takes the one of the environment where the kubeconfig names none, unless NO_PROXY has the server', async () => {
+      await using proxy = await ConnectProxy.listen();
+      // A name of the server's certificate that only the proxy can reach.
+      const file = await kubeconfig({ server: `https://kubernetes.default:${new URL(server).port}` });
+      const env = { HTTPS_PROXY: `http://127.0.0.1:${proxy.port}` };
+      const open = (more: Record<string, string>) =>
+        new Http2Transport(loadKubeConfig({ kubeconfig: file }, { ...env, ...more }), { userAgent: 'test' });
+      expect(await userName('', open({}))).toBe('admin');
+      expect(proxy.asked.map(({ target }) => target)).toEqual([`kubernetes.default:${new URL(server).port}`]);
+      await expect(userName('', open({ NO_PROXY: 'kubernetes.default' }))).rejects.toThrow(
+        /Cannot connect to kubernetes\.default/,
+      );
+      expect(proxy.asked).toHaveLength(1);
     });
   });
 });

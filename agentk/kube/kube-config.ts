@@ -5,6 +5,7 @@ import { KubeConfig } from '@kubernetes/client-node/dist/config.js';
 import { load } from 'js-yaml';
 import { toError, UserError } from '../../lib/errors.ts';
 import { type KubeAccess, KubeConfigAccess } from './kube-access.ts';
+import type { Environment } from './proxy-environment.ts';
 
 export interface KubeConfigOptions {
   /** Path of a kubeconfig file. Without it and without a context: in a pod its service account; else `KUBECONFIG`, `~/.kube/config`. */
@@ -19,12 +20,12 @@ const POD_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
  * The way to the cluster of a kubeconfig's context, or to the one this pod runs in, by kubectl's rules.
  * Throws a `UserError` that names the file or context at fault.
  */
-export function loadKubeConfig(options: KubeConfigOptions): KubeAccess {
-  return new KubeConfigAccess(() => readKubeConfig(options));
+export function loadKubeConfig(options: KubeConfigOptions, env: Environment = process.env): KubeAccess {
+  return new KubeConfigAccess(() => readKubeConfig(options, env), env);
 }
 
-function readKubeConfig(options: KubeConfigOptions): KubeConfig {
-  const config = readSources(options);
+function readKubeConfig(options: KubeConfigOptions, env: Environment): KubeConfig {
+  const config = readSources(options, env);
   if (options.context !== undefined) {
     if (config.getContextObject(options.context) === null) {
       throw new UserError(`The kubeconfig has no context "${options.context}"`, { kind: 'not_found', reason: 'UnknownContext' });
@@ -45,14 +46,14 @@ function readKubeConfig(options: KubeConfigOptions): KubeConfig {
   return config;
 }
 
-function readSources(options: KubeConfigOptions): KubeConfig {
+function readSources(options: KubeConfigOptions, env: Environment): KubeConfig {
   if (options.kubeconfig !== undefined) return readFiles([options.kubeconfig]);
-  if (options.context === undefined && process.env['KUBERNETES_SERVICE_HOST'] !== undefined && existsSync(POD_TOKEN)) {
+  if (options.context === undefined && env['KUBERNETES_SERVICE_HOST'] !== undefined && existsSync(POD_TOKEN)) {
     const config = new KubeConfig();
     config.loadFromCluster();
     return config;
   }
-  const named = (process.env['KUBECONFIG'] ?? '').split(path.delimiter).filter((file) => file !== '');
+  const named = (env['KUBECONFIG'] ?? '').split(path.delimiter).filter((file) => file !== '');
   if (named.length > 0) {
     const existing = named.filter((file) => existsSync(file));
     return readFiles(existing.length > 0 ? existing : named.slice(0, 1));

@@ -82,7 +82,8 @@ export class Exchange {
 
   constructor(downstream: Downstream, request: Http2ServerRequest, response: Http2ServerResponse, body: Buffer) {
     const url = new URL(request.url, 'https://any');
-    this.request = { method: request.method, path: url.pathname, query: url.searchParams, body: body.toString('utf8') };
+    const { method, headers } = request;
+    this.request = { method, path: url.pathname, query: url.searchParams, headers, body: body.toString('utf8') };
     this.#downstream = downstream;
     this.#headers = request.headers;
     this.#target = request.url;

@@ -4,6 +4,8 @@ export interface SeenRequest {
   /** Without the query. */
   readonly path: string;
   readonly query: URLSearchParams;
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
   readonly body: string;
 }
 
@@ -14,6 +16,8 @@ export interface RequestMatch {
   readonly path?: string | RegExp;
   /** Parameters that must be there, each with its whole value or an expression. */
   readonly query?: Readonly<Record<string, string | RegExp>>;
+  /** Headers that must be there, by lower-case names. */
+  readonly headers?: Readonly<Record<string, string | RegExp>>;
   /** A part of the request's body, or an expression. */
   readonly body?: string | RegExp;
 }
@@ -82,12 +86,13 @@ export class FaultRule implements Disposable {
   }
 }
 
-export function matches(match: RequestMatch, { method, path, query, body }: SeenRequest): boolean {
+export function matches(match: RequestMatch, { method, path, query, headers, body }: SeenRequest): boolean {
   return (
     (match.method === undefined || match.method === method) &&
     (match.path === undefined || is(match.path, path)) &&
     (match.body === undefined || (typeof match.body === 'string' ? body.includes(match.body) : match.body.test(body))) &&
-    Object.entries(match.query ?? {}).every(([name, wanted]) => query.getAll(name).some((value) => is(wanted, value)))
+    Object.entries(match.query ?? {}).every(([name, wanted]) => query.getAll(name).some((value) => is(wanted, value))) &&
+    Object.entries(match.headers ?? {}).every(([name, wanted]) => [headers[name] ?? []].flat().some((value) => is(wanted, value)))
   );
 }
 
