@@ -63,7 +63,7 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
 
   // Apply.
   const order = orderObjects(desired);
-  const apply = { steps: plan.steps, order, objects: objects.byKey, applySetId, parts, progress, drifted };
+  const apply = { steps: plan.steps, order, objects: objects.byKey, applySetId, unit, parts, progress, drifted };
   await applyInOrder(apply, signal);
 
   // Prune, but only when Git's word is known to be whole and in place.

@@ -108,6 +108,8 @@ export class UnitSync {
     const before = this.#unit;
     this.#unit = unit;
     if (this.#bundle !== undefined) this.#wanted = bundleKeys(this.#bundle.bundle, unit.defaultNamespace);
+    // Others may hold fields of objects that need no apply.
+    if (before.takeOverFrom.join() !== unit.takeOverFrom.join()) this.#recheck = true;
     if (JSON.stringify(before) !== JSON.stringify(unit)) this.#requests.set('sync');
   }
 

@@ -2,16 +2,22 @@ import { sleep } from '../../../lib/abort.ts';
 import { formatObjectId, type ObjectId } from '../../../lib/object-id.ts';
 import type { LiveObject } from '../../kube/cluster.ts';
 import { KubeError } from '../../kube/kube-error.ts';
+import { isHeldByNamed, takeOverNamed } from '../adoption/adoption.ts';
+import { stillHeld } from '../adoption/still-held.ts';
 import { objectsOfKind } from '../inventory/members.ts';
 import type { Predecessors } from '../plan/order.ts';
 import type { Step } from '../plan/plan.ts';
 import type { Outcome, TrackedObject } from '../plan/tracked-object.ts';
 import type { EngineParts } from '../sync-context.ts';
+import type { Unit } from '../unit.ts';
 import { refusalOutcome } from './applier.ts';
 import { classifyRefusal } from './apply-errors.ts';
 import { covers } from './covers.ts';
 import { FirstContact } from './first-contact.ts';
 import { inOrder } from './in-order.ts';
+import { meet } from './meet.ts';
+import { appliedOutcome, createOnly, notServed, terminating, unchanged } from './outcomes.ts';
+import { asksForRecreation, recreate } from './recreate.ts';
 
 const CONCURRENCY = 32;
 /** For a kind that is not served by every API server yet. */
@@ -21,6 +27,7 @@ export interface ApplyInput {
   readonly steps: readonly Step[];
   readonly order: ReadonlyMap<string, Predecessors>;
   readonly objects: ReadonlyMap<string, TrackedObject>;
+  readonly unit: Unit;
   readonly applySetId: string;
   readonly parts: EngineParts;
   /** The live object differs from what was applied before this agent started. */
@@ -59,12 +66,18 @@ class ApplyRun {
     this.#input = input;
     this.#signal = signal;
     const strangers = input.steps.filter(({ kind }) => kind === 'contact').map(({ desired }) => desired);
-    this.#contact = new FirstContact(input.parts.cluster, String(input.parts.agentId), input.applySetId, strangers);
+    const { cluster, agentId, fieldManager } = input.parts;
+    const claimant = { agentId: String(agentId), applySetId: input.applySetId, fieldManager };
+    this.#contact = new FirstContact(cluster, claimant, strangers);
   }
 
   start(step: Step, tracked: TrackedObject): boolean | (() => Promise<boolean>) {
     if (step.kind === 'keep') {
       tracked.outcome = unchanged(tracked);
+      return true;
+    }
+    if (step.kind === 'skip') {
+      tracked.outcome = createOnly(tracked);
       return true;
     }
     if (step.kind === 'wait' || step.kind === 'refuse') {
@@ -103,23 +116,31 @@ class ApplyRun {
       try {
         return await this.#perform(step, tracked);
       } catch (error) {
-        if (!(error instanceof KubeError) || classifyRefusal(error).retry !== 'at_once') return this.#refused(error, tracked);
+        if (!(error instanceof KubeError) || classifyRefusal(error).retry !== 'at_once')
+          return await this.#refused(error, tracked);
         await sleep(delayMs, this.#signal);
       }
     }
     return await this.#perform(step, tracked).catch((error: unknown) => this.#refused(error, tracked));
   }
 
-  #refused(error: unknown, tracked: TrackedObject): Outcome {
+  async #refused(error: unknown, tracked: TrackedObject): Promise<Outcome> {
     this.#signal.throwIfAborted();
-    return refusalOutcome(error, tracked.desired);
+    if (!asksForRecreation(error)) return refusalOutcome(error, tracked.desired);
+    const propagationPolicy = this.#input.unit.prunePropagation === 'foreground' ? 'Foreground' : 'Background';
+    try {
+      return await recreate(tracked, error, { ...this.#input, propagationPolicy }, this.#signal);
+    } catch (failure) {
+      this.#signal.throwIfAborted();
+      return refusalOutcome(failure, tracked.desired);
+    }
   }
 
   async #perform(step: Step, tracked: TrackedObject): Promise<Outcome> {
-    if (step.kind === 'contact') return await this.#meet(tracked);
+    if (step.kind === 'contact') return await meet(tracked, { ...this.#input, contact: this.#contact }, this.#signal);
     if (step.kind === 'verify' && (await this.#verified(tracked))) return unchanged(tracked);
     if (step.reason === 'Drifted') return await this.#restore(tracked);
-    return await this.#apply(tracked, { force: true, uid: undefined });
+    return await this.#apply(tracked);
   }
 
   /** A correction that did not come about when the drift was seen. */
@@ -133,29 +154,19 @@ class ApplyRun {
     return { action: 'configured', reason: '', message: '', retry: 'never' };
   }
 
-  async #meet(tracked: TrackedObject): Promise<Outcome> {
-    const { applier, live } = this.#input.parts;
-    const ref = applier.ref(tracked.desired);
-    if (ref === undefined) return notServed(tracked);
-    for (const error of (await live.follow([ref.type], this.#signal)).values()) throw error;
-    const contact = await this.#contact.look(tracked.key, ref, this.#signal);
-    if (contact.kind === 'owned') {
-      const message = `${formatObjectId(tracked.desired.id)} belongs to ${contact.owner}; it is left alone`;
-      return { action: 'failed', reason: 'OwnedByOther', message, retry: 'slowly' };
+  async #apply(tracked: TrackedObject): Promise<Outcome> {
+    const { parts, applySetId, unit } = this.#input;
+    const known = tracked.state;
+    const before = parts.live.get(tracked.key)?.resourceVersion;
+    const conditions = { force: true, uid: undefined };
+    let applied = await parts.applier.apply(tracked, applySetId, conditions, parts.hardStop);
+    if (isHeldByNamed(tracked, applied.object, unit.takeOverFrom, parts.fieldManager)) {
+      const adoption = { parts, applySetId, takeOverFrom: unit.takeOverFrom };
+      applied = (await takeOverNamed(tracked, applied.object, adoption)) ?? applied;
     }
-    if (contact.kind === 'terminating') return terminating(tracked);
-    if (contact.kind === 'adopt') return await this.#apply(tracked, { force: true, uid: contact.uid });
-    return await this.#apply(tracked, { force: false, uid: undefined });
-  }
-
-  async #apply(tracked: TrackedObject, conditions: { force: boolean; uid: string | undefined }): Promise<Outcome> {
-    const { applier, live, hardStop } = this.#input.parts;
-    const before = live.get(tracked.key)?.resourceVersion;
-    const { object, created } = await applier.apply(tracked, this.#input.applySetId, conditions, hardStop);
-    if (object.metadata.deletionTimestamp !== undefined) return terminating(tracked);
-    if (created) return { action: 'created', reason: '', message: '', retry: 'never' };
-    if (object.metadata.resourceVersion === before) return unchanged(tracked);
-    return { action: 'configured', reason: '', message: '', retry: 'never' };
+    const outcome = appliedOutcome(tracked, applied, before);
+    const held = known === undefined ? '' : stillHeld(known, applied.object, parts.fieldManager);
+    return held === '' || outcome.action !== 'configured' ? outcome : { ...outcome, reason: 'StillHeld', message: held };
   }
 
   async #verified(tracked: TrackedObject): Promise<boolean> {
@@ -171,6 +182,7 @@ class ApplyRun {
     }
     const object = (await list).get(tracked.key);
     if (object === undefined) return false;
+    if (isHeldByNamed(tracked, object, this.#input.unit.takeOverFrom, parts.fieldManager)) return false;
     if (covers(parts.applier.body(tracked.desired, applySetId), object)) tracked.settle(object, parts.fieldManager);
     else if (!(await this.#compared(tracked, object))) return false;
     return tracked.state !== undefined;
@@ -194,21 +206,4 @@ class ApplyRun {
     if (tracked.state !== undefined) drifted(tracked, live);
     return true;
   }
-}
-
-/** What an earlier attempt at the same bundle did is still what became of the object. */
-function unchanged(tracked: TrackedObject): Outcome {
-  const { action } = tracked.outcome;
-  const told = action === 'created' || action === 'configured' ? action : 'unchanged';
-  return { action: told, reason: '', message: '', retry: 'never' };
-}
-
-function notServed(tracked: TrackedObject): Outcome {
-  const message = `${tracked.desired.id.kind} is not served at version ${tracked.desired.manifest.version} yet`;
-  return { action: 'failed', reason: 'NotServed', message, retry: 'soon' };
-}
-
-function terminating(tracked: TrackedObject): Outcome {
-  const message = `Waiting for deletion of ${formatObjectId(tracked.desired.id)}`;
-  return { action: 'waiting', reason: 'Terminating', message, retry: 'soon' };
 }

@@ -1,15 +1,21 @@
 import { objectKey } from '../../../lib/object-id.ts';
 import type { Cluster, LiveObject, ObjectRef } from '../../kube/cluster.ts';
 import { KubeError } from '../../kube/kube-error.ts';
-import { foreignOwner, liveObjectId } from '../live/live-entry.ts';
+import { type Claimant, type Owner, ownerOf } from '../adoption/owners.ts';
+import { PART_OF } from '../desired/labels.ts';
+import { liveObjectId } from '../live/live-entry.ts';
 
 /** What there is in the place of an object that this agent has not applied yet. */
 export type Contact =
   | { readonly kind: 'absent' }
-  /** Nobody's: taken over. */
-  | { readonly kind: 'adopt'; readonly uid: string }
-  | { readonly kind: 'terminating' }
-  | { readonly kind: 'owned'; readonly owner: string };
+  | {
+      readonly kind: 'exists';
+      readonly live: LiveObject;
+      /** Somebody else's inventory that has it. */
+      readonly owner: Owner | undefined;
+      /** It says that it is the unit's. */
+      readonly ours: boolean;
+    };
 
 /** Below so many objects of one kind in a namespace each is asked for, above they are listed. */
 const ASK_FOR_EACH = 2;
@@ -20,16 +26,14 @@ const ASK_FOR_EACH = 2;
  */
 export class FirstContact {
   readonly #cluster: Cluster;
-  readonly #agentId: string;
-  readonly #applySetId: string;
+  readonly #claimant: Claimant;
   /** How many objects of each kind and namespace are to be looked for. */
   readonly #counts = new Map<string, number>();
   readonly #lists = new Map<string, Promise<ReadonlyMap<string, LiveObject>>>();
 
-  constructor(cluster: Cluster, agentId: string, applySetId: string, strangers: Iterable<{ readonly key: string }>) {
+  constructor(cluster: Cluster, claimant: Claimant, strangers: Iterable<{ readonly key: string }>) {
     this.#cluster = cluster;
-    this.#agentId = agentId;
-    this.#applySetId = applySetId;
+    this.#claimant = claimant;
     for (const { key } of strangers) {
       const place = placeOf(key);
       this.#counts.set(place, (this.#counts.get(place) ?? 0) + 1);
@@ -37,12 +41,10 @@ export class FirstContact {
   }
 
   async look(key: string, ref: ObjectRef, signal: AbortSignal): Promise<Contact> {
-    const object = await this.#find(key, ref, signal);
-    if (object === undefined) return { kind: 'absent' };
-    const owner = foreignOwner(object, this.#agentId, this.#applySetId);
-    if (owner !== undefined) return { kind: 'owned', owner };
-    if (object.metadata.deletionTimestamp !== undefined) return { kind: 'terminating' };
-    return { kind: 'adopt', uid: object.metadata.uid };
+    const live = await this.#find(key, ref, signal);
+    if (live === undefined) return { kind: 'absent' };
+    const ours = live.metadata.labels?.[PART_OF] === this.#claimant.applySetId;
+    return { kind: 'exists', live, owner: ownerOf(live, this.#claimant), ours };
   }
 
   async #find(key: string, ref: ObjectRef, signal: AbortSignal): Promise<LiveObject | undefined> {

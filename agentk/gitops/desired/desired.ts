@@ -103,7 +103,7 @@ function isServed(types: Types, object: BundleObject, manifest: Manifest): boole
 
 function place(object: BundleObject, manifest: Manifest, namespaced: boolean | undefined, defaultNamespace: string): Desired {
   let { id } = object;
-  let warning = '';
+  let { warning } = manifest;
   if (namespaced === true && id.namespace === '') id = { ...id, namespace: defaultNamespace };
   if (namespaced === false && id.namespace !== '') {
     warning = `${id.kind} is cluster-scoped: metadata.namespace "${id.namespace}" is ignored`;

@@ -1,4 +1,5 @@
 import type { BundleObject } from '../../../lib/bundle.ts';
+import { type Handling, handlingProblem, readHandling } from './handling.ts';
 import { manifestReferences, type References } from './references.ts';
 
 /** What the engine reads of a manifest before it is applied. */
@@ -6,6 +7,9 @@ export interface Manifest {
   readonly version: string;
   /** Objects that this one uses, by kind and name, in its own namespace unless said otherwise. */
   readonly references: References;
+  readonly handling: Handling;
+  /** What a person should know of the manifest; empty when there is nothing. */
+  readonly warning: string;
   /** Set for CustomResourceDefinitions: the kind that it brings. */
   readonly defines: { readonly group: string; readonly kind: string; readonly namespaced: boolean } | undefined;
 }
@@ -18,13 +22,28 @@ export function readManifest(object: BundleObject): Manifest {
   if (known !== undefined) return known;
   const value = JSON.parse(object.content.toString('utf8')) as Record<string, unknown>;
   const apiVersion = String(value['apiVersion']);
+  const metadata = value['metadata'] as Metadata | undefined;
   const manifest: Manifest = {
     version: apiVersion.slice(apiVersion.indexOf('/') + 1),
     references: manifestReferences(object.id, value),
+    handling: readHandling(metadata?.annotations),
+    warning: handlingProblem(metadata?.annotations) || finalizerWarning(metadata),
     defines: definedKind(object, value),
   };
   read.set(object.content, manifest);
   return manifest;
+}
+
+interface Metadata {
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly finalizers?: readonly string[];
+}
+
+/** Applying takes part in owning them: without them in the next manifest, what they guard is cut short. */
+function finalizerWarning(metadata: Metadata | undefined): string {
+  const finalizers = metadata?.finalizers ?? [];
+  if (finalizers.length === 0) return '';
+  return `metadata.finalizers (${finalizers.join(', ')}) stand in Git: leave them to the controller that removes them`;
 }
 
 function definedKind(object: BundleObject, value: Record<string, unknown>): Manifest['defines'] {

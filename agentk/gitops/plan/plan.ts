@@ -21,7 +21,9 @@ export type StepKind =
   /** Is being deleted; applied once it is gone. */
   | 'wait'
   /** Belongs to somebody else. */
-  | 'refuse';
+  | 'refuse'
+  /** Was created, and is left alone from then on. */
+  | 'skip';
 
 export interface Step {
   readonly desired: Desired;
@@ -88,6 +90,7 @@ function planObject(desired: Desired, input: PlanInput): Step {
     const name = owner === undefined ? `ApplySet ${live.partOf}` : `unit ${owner}`;
     return step('refuse', 'OwnedByOther', `${formatObjectId(desired.id)} belongs to ${name} of this agent`);
   }
+  if (desired.manifest.handling.mode === 'create-only') return step('skip', 'CreateOnly');
   const known = input.known(desired.key);
   if (live.digest !== desired.object.digest) return step('apply', 'Changed');
   if (known === undefined || known.uid !== live.uid) return step('verify', 'Unverified');
