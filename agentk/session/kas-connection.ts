@@ -2,12 +2,13 @@ import { readFile } from 'node:fs/promises';
 import { type ChannelCredentials, credentials, Metadata } from '@grpc/grpc-js';
 import { UserError } from '../../lib/errors.ts';
 import { type BidiCall, callBidi } from '../../lib/grpc/call.ts';
+import { TunnelCredentials } from '../../lib/grpc/tunnel/credentials.ts';
 import { CLIENT_WINDOW } from '../../lib/grpc/windows.ts';
 import { VERSION } from '../../lib/version.ts';
 import { type ConnectRequest, type ConnectResponse, SessionClient } from '../../proto/gen/kas/agent/v1/session.ts';
 
 export interface KasAddress {
-  /** `grpc://host:port`, or `grpcs://host:port` for TLS. */
+  /** `grpc://host:port`, `grpcs://host:port` for TLS; `ws://host/path`, `wss://host/path` for gRPC in a WebSocket. */
   readonly url: string;
   readonly tokenFile: string;
   /** PEM file with the authorities to trust instead of the system's. */
@@ -18,6 +19,8 @@ export interface KasAddress {
 export interface KasConnection extends Disposable {
   readonly session: BidiCall<ConnectRequest, ConnectResponse>;
 }
+
+const USER_AGENT = `agentk/${VERSION}`;
 
 // A dead path (a NAT that forgot us) is noticed within 35 s. An old kas (Go) closes connections that ping more often than every 20 s.
 const KEEPALIVE = {
@@ -31,10 +34,10 @@ export async function connectToKas(address: KasAddress, signal: AbortSignal): Pr
   const target = parseKasUrl(address.url);
   const metadata = new Metadata();
   metadata.set('authorization', `Bearer ${await readToken(address.tokenFile)}`);
-  const client = new SessionClient(target.authority, await channelCredentials(target.tls, address.caCertFile), {
+  const client = new SessionClient(target.authority, await channelCredentials(target, address.caCertFile), {
     ...CLIENT_WINDOW,
     ...KEEPALIVE,
-    'grpc.primary_user_agent': `agentk/${VERSION}`,
+    'grpc.primary_user_agent': USER_AGENT,
     // The session's own loop decides when to try again.
     'grpc.enable_retries': 0,
     // Every connection has its own HTTP/2 session: a reconnect must not join one that is about to die.
@@ -53,20 +56,37 @@ export async function connectToKas(address: KasAddress, signal: AbortSignal): Pr
   }
 }
 
-/** Host and port of `grpc://` and `grpcs://` URLs; UserError otherwise. */
-export function parseKasUrl(url: string): { readonly authority: string; readonly tls: boolean } {
-  const match = /^(grpcs?):\/\/([^/?#]+)\/?$/.exec(url);
-  if (match?.[1] === undefined || match[2] === undefined) {
-    throw new UserError(`unsupported address of kas: "${url}"; use grpc://host:port, or grpcs://host:port for TLS`, {
-      reason: 'InvalidAddress',
-    });
-  }
-  return { authority: match[2], tls: match[1] === 'grpcs' };
+export interface KasTarget {
+  /** Host and port. */
+  readonly authority: string;
+  readonly tls: boolean;
+  /** Of the WebSocket that gRPC runs in; undefined where it runs by itself. */
+  readonly webSocket: URL | undefined;
 }
 
-async function channelCredentials(tls: boolean, caCertFile: string | undefined): Promise<ChannelCredentials> {
-  if (!tls) return credentials.createInsecure();
-  return credentials.createSsl(caCertFile === undefined ? null : await readUserFile(caCertFile, 'CA certificate'));
+const DEFAULT_PORTS: Readonly<Record<string, number>> = { ws: 80, wss: 443 };
+
+/** What `grpc`, `grpcs`, `ws` and `wss` URLs lead to; UserError for others. */
+export function parseKasUrl(url: string): KasTarget {
+  const match = /^(grpcs?|wss?):\/\/([^/?#@]+)(\/[^?#]*)?$/.exec(url);
+  const [, scheme = '', authority = '', path = '/'] = match ?? [];
+  const isTunnel = scheme.startsWith('ws');
+  if (match === null || (!isTunnel && path !== '/') || !URL.canParse(url)) {
+    throw new UserError(
+      `unsupported address of kas: "${url}"; use grpc://host:port or grpcs://host:port (TLS), or ws://host/path or wss://host/path (TLS)`,
+      { reason: 'InvalidAddress' },
+    );
+  }
+  const tls = scheme.endsWith('s') && scheme !== 'ws';
+  if (!isTunnel) return { authority, tls, webSocket: undefined };
+  const port = /:\d+$/.test(authority) ? '' : `:${DEFAULT_PORTS[scheme]}`;
+  return { authority: authority + port, tls, webSocket: new URL(url) };
+}
+
+async function channelCredentials({ tls, webSocket }: KasTarget, caCertFile: string | undefined): Promise<ChannelCredentials> {
+  const ca = tls && caCertFile !== undefined ? await readUserFile(caCertFile, 'CA certificate') : undefined;
+  if (webSocket !== undefined) return new TunnelCredentials({ url: webSocket, ca, userAgent: USER_AGENT });
+  return tls ? credentials.createSsl(ca ?? null) : credentials.createInsecure();
 }
 
 async function readToken(file: string): Promise<string> {

@@ -13,13 +13,14 @@ const MAX_MESSAGE_BYTES = 1 << 20;
 const KEEPALIVE_PERIOD_MS = 50_000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
 
-/** The port that agents connect to. */
+/** The port that agents connect to: gRPC, also in a WebSocket for networks that let nothing else through. */
 export function createAgentListener({ address, tls, graceMs }: AgentListenerOptions): GrpcListener {
   return new GrpcListener({
     name: 'agent server',
     address,
     tls,
     graceMs,
+    webSocketTunnel: true,
     serverOptions: {
       'grpc.keepalive_time_ms': KEEPALIVE_PERIOD_MS,
       'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,

@@ -1,10 +1,12 @@
 import { readFile } from 'node:fs/promises';
+import { createSecureContext } from 'node:tls';
 import { ServerCredentials, type ServerOptions, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { aborted, sleep } from '../abort.ts';
 import type { ListenAddress } from '../config-types.ts';
 import { UserError } from '../errors.ts';
 import type { Part } from '../stages.ts';
 import { bind } from './bind.ts';
+import { TunnelFront } from './tunnel/front.ts';
 import { WindowedServer } from './windows.ts';
 
 export interface GrpcListenerOptions {
@@ -14,6 +16,8 @@ export interface GrpcListenerOptions {
   /** Files in PEM; plain text without. */
   readonly tls?: { readonly certificateFile: string; readonly keyFile: string } | undefined;
   readonly serverOptions?: ServerOptions;
+  /** Takes gRPC in a WebSocket on the same port as well. */
+  readonly webSocketTunnel?: boolean;
   /** How long running calls may go on once the listener stops. */
   readonly graceMs: number;
 }
@@ -67,8 +71,9 @@ export class GrpcListener implements Part {
   async run(ready: () => void, signal: AbortSignal): Promise<void> {
     const server = new WindowedServer(this.#options.serverOptions);
     for (const { definition, handlers } of this.#services) server.addService(definition, handlers);
+    let front: TunnelFront | undefined;
     try {
-      this.#bound.resolve(await bind(server, this.name, this.#options.address, await this.#credentials()));
+      front = await this.#listen(server);
     } catch (error) {
       this.#bound.reject(error);
       throw error;
@@ -77,21 +82,48 @@ export class GrpcListener implements Part {
     await aborted(signal);
     this.#draining.abort(new DOMException('The server stops', 'AbortError'));
     const ended = new AbortController();
-    server.tryShutdown(() => ended.abort());
+    // grpc-js counts connections that it did not accept itself as ended.
+    const drained = Promise.all([new Promise<void>((resolve) => server.tryShutdown(() => resolve())), front?.drain()]);
+    void drained.then(() => ended.abort());
     await sleep(this.#options.graceMs, ended.signal).catch(() => undefined);
     this.#forced.abort(new DOMException('The server has stopped', 'AbortError'));
     await sleep(FORCE_DELAY_MS, ended.signal).catch(() => undefined);
     server.forceShutdown();
+    front?.close();
   }
 
-  async #credentials(): Promise<ServerCredentials> {
+  async #listen(server: WindowedServer): Promise<TunnelFront | undefined> {
+    const { address, webSocketTunnel } = this.#options;
+    const tls = await this.#keyPair();
+    if (webSocketTunnel === true) {
+      const front = new TunnelFront(server, { name: this.name, address, tls });
+      this.#bound.resolve(await front.listen());
+      return front;
+    }
+    this.#bound.resolve(await bind(server, this.name, address, credentials(tls)));
+    return undefined;
+  }
+
+  async #keyPair(): Promise<KeyPair | undefined> {
     const { tls } = this.#options;
-    if (tls === undefined) return ServerCredentials.createInsecure();
+    if (tls === undefined) return undefined;
     try {
-      const [cert_chain, private_key] = await Promise.all([readFile(tls.certificateFile), readFile(tls.keyFile)]);
-      return ServerCredentials.createSsl(null, [{ cert_chain, private_key }]);
+      const [cert, key] = await Promise.all([readFile(tls.certificateFile), readFile(tls.keyFile)]);
+      createSecureContext({ cert, key });
+      return { cert, key };
     } catch (error) {
       throw new UserError(`${this.name}: cannot use its certificate or key: ${(error as Error).message}`, { cause: error });
     }
   }
+}
+
+/** In PEM. */
+interface KeyPair {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+}
+
+function credentials(tls: KeyPair | undefined): ServerCredentials {
+  if (tls === undefined) return ServerCredentials.createInsecure();
+  return ServerCredentials.createSsl(null, [{ cert_chain: tls.cert, private_key: tls.key }]);
 }

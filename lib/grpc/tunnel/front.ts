@@ -1,0 +1,122 @@
+import { createServer as createHttpServer, type Server as HttpServer, type IncomingMessage } from 'node:http';
+import { createServer, type Server as NetServer, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import { type Server, ServerCredentials } from '@grpc/grpc-js';
+import { WebSocketServer } from 'ws';
+import { formatListenAddress, type ListenAddress } from '../../config-types.ts';
+import { UserError } from '../../errors.ts';
+import { MAX_TUNNEL_MESSAGE_BYTES, TUNNEL_PROTOCOL, tunnelSocket } from './stream.ts';
+
+/** How every HTTP/2 connection begins, RFC 9113, section 3.4. */
+const PREFACE_START = 'PRI';
+/** For the first bytes of a connection, its TLS handshake and the head of its request. */
+const OPENING_TIMEOUT_MS = 20_000;
+const GOING_AWAY = 1001;
+const PROTOCOL_ERROR = 1002;
+
+export interface TunnelFrontOptions {
+  /** For messages: `agent server`. */
+  readonly name: string;
+  readonly address: ListenAddress;
+  /** In PEM; plain text without. */
+  readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
+}
+
+/** One port for gRPC and for gRPC in a WebSocket. TLS clients choose by ALPN; others are told apart by their first bytes. */
+export class TunnelFront {
+  readonly #options: TunnelFrontOptions;
+  readonly #inject: (connection: Duplex) => void;
+  readonly #http: HttpServer;
+  readonly #webSockets = new WebSocketServer({
+    noServer: true,
+    perMessageDeflate: false,
+    maxPayload: MAX_TUNNEL_MESSAGE_BYTES,
+    handleProtocols: (offered) => (offered.has(TUNNEL_PROTOCOL) ? TUNNEL_PROTOCOL : false),
+  });
+  readonly #sockets = new Set<Socket>();
+  readonly #listener: NetServer;
+
+  constructor(server: Server, options: TunnelFrontOptions) {
+    this.#options = options;
+    const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+    this.#inject = (connection) => injector.injectConnection(connection);
+    this.#http = createHttpServer({ headersTimeout: OPENING_TIMEOUT_MS, connectionsCheckingInterval: 5_000 }, (_, response) => {
+      response.writeHead(404, { 'content-type': 'text/plain' }).end('this port speaks gRPC, also through a WebSocket\n');
+    });
+    this.#http.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
+    this.#listener =
+      options.tls === undefined
+        ? createServer((socket) => this.#accept(socket))
+        : createTlsServer(
+            { ...options.tls, ALPNProtocols: ['h2', 'http/1.1'], minVersion: 'TLSv1.2', handshakeTimeout: OPENING_TIMEOUT_MS },
+            (socket) => this.#acceptTls(socket),
+          );
+    // A client that cannot speak TLS, or does not trust the certificate, is its own affair.
+    this.#listener.on('tlsClientError', () => undefined);
+    this.#listener.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.setNoDelay(true);
+      socket.on('error', () => socket.destroy());
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
+  }
+
+  /** The address with the port that the system chose. UserError, naming the server, when it cannot be had. */
+  async listen(): Promise<ListenAddress> {
+    const { name, address } = this.#options;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#listener.once('error', reject);
+    this.#listener.listen({ host: address.host, port: address.port }, resolve);
+    try {
+      await promise;
+    } catch (error) {
+      const detail = (error as Error).message.replace(/^listen /, '');
+      const what = `${name}: cannot listen on ${formatListenAddress(address)}: ${detail}`;
+      throw new UserError(what, { kind: 'precondition', cause: error });
+    }
+    const bound = this.#listener.address();
+    return { host: address.host, port: typeof bound === 'object' && bound !== null ? bound.port : address.port };
+  }
+
+  /** Takes no new connections; those there are go on. Resolves when the last of them has ended. */
+  async drain(): Promise<void> {
+    await new Promise<void>((resolve) => this.#listener.close(() => resolve()));
+  }
+
+  /** Ends what is left: WebSockets with their closing message, everything else at once. */
+  close(): void {
+    for (const webSocket of this.#webSockets.clients) webSocket.close(GOING_AWAY, 'Shutting down');
+    for (const socket of this.#sockets) socket.destroySoon();
+    this.#http.close();
+  }
+
+  #acceptTls(socket: TLSSocket): void {
+    socket.on('error', () => socket.destroy());
+    if (socket.alpnProtocol === 'h2') this.#inject(socket);
+    else this.#accept(socket);
+  }
+
+  #accept(socket: Socket): void {
+    socket.setTimeout(OPENING_TIMEOUT_MS, () => socket.destroy());
+    socket.once('readable', () => {
+      const first = socket.read() as Buffer | null;
+      if (first === null) return;
+      socket.setTimeout(0);
+      socket.removeAllListeners('timeout');
+      socket.unshift(first);
+      const start = first.toString('latin1', 0, PREFACE_START.length);
+      if (PREFACE_START.startsWith(start)) this.#inject(socket);
+      else this.#http.emit('connection', socket);
+    });
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const offered = request.headers['sec-websocket-protocol'] ?? '';
+    this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+      webSocket.on('error', () => webSocket.terminate());
+      if (webSocket.protocol === TUNNEL_PROTOCOL) tunnelSocket(webSocket).then(this.#inject, () => webSocket.terminate());
+      else webSocket.close(PROTOCOL_ERROR, `expected the subprotocol "${TUNNEL_PROTOCOL}", got "${offered.slice(0, 40)}"`);
+    });
+  }
+}
