@@ -7,6 +7,10 @@ export interface Unit extends UnitPolicy {
   /** Unique within the agent. */
   readonly name: string;
   readonly project: string;
+  /** Another one when the unit is made from something else: paths, for example. Absent: an older kas does not say. */
+  readonly sourceId?: string | undefined;
+  /** Branch, tag or commit of the project; empty or absent: the default branch. */
+  readonly ref?: string | undefined;
 }
 
 /** Everything the agent has to do. */
@@ -26,6 +30,8 @@ export interface UnitBundle {
   readonly detectedAt: Date;
   /** A glob of the unit matched no file: what is missing may be so by mistake, and nothing is pruned for it. */
   readonly incomplete: boolean;
+  /** That of the unit when the bundle was made. */
+  readonly sourceId?: string | undefined;
 }
 
 export type Phase = 'progressing' | 'synced' | 'degraded' | 'failed' | 'suspended';

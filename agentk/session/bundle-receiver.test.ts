@@ -25,6 +25,7 @@ const header = (digest: string, base: string): BundleHeader => ({
   objectCount: 0,
   detectedAt: new Date(5),
   incomplete: true,
+  sourceId: 's1',
 });
 
 const held = (bundle: UnitBundle['bundle']): UnitBundle => ({
@@ -72,6 +73,7 @@ test('any difference, cut anywhere, gives the bundle that was meant', () => {
         detectedAt: new Date(5),
         bundle: target,
         incomplete: true,
+        sourceId: 's1',
       });
     }),
   );

@@ -109,5 +109,6 @@ function unitBundle(header: BundleHeader, bundle: Bundle): UnitBundle {
     bundle,
     detectedAt: header.detectedAt ?? new Date(),
     incomplete: header.incomplete,
+    sourceId: header.sourceId,
   };
 }

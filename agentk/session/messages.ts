@@ -32,7 +32,10 @@ export function toConfiguration(message: ConfigurationMessage): gitops.Configura
   return {
     commitId: message.commitId,
     logLevel: LOG_LEVELS[message.logLevel] ?? 'info',
-    units: message.units.map((unit) => ({ name: unit.name, project: unit.project, ...toPolicy(unit) })),
+    units: message.units.map((unit) => {
+      const { name, project, sourceId, ref } = unit;
+      return { name, project, sourceId, ref, ...toPolicy(unit) };
+    }),
     healthRules: message.healthRules,
   };
 }

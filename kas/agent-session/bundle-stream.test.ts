@@ -30,6 +30,7 @@ const unit = (target: Bundle): UnitBundle => ({
   commitId: 'c1',
   detectedAt: new Date(0),
   incomplete: false,
+  sourceId: 's1',
   bundle: target,
 });
 

@@ -5,6 +5,8 @@ import type { ObjectId } from '../../lib/object-id.ts';
 export interface UnitBundle {
   readonly unit: string;
   readonly project: string;
+  /** See `sourceId`. */
+  readonly sourceId: string;
   readonly commitId: string;
   /** When kas learned of the commit. */
   readonly detectedAt: Date;

@@ -11,6 +11,7 @@ const bundle = (unit: string, commitId: string): UnitBundle => ({
   commitId,
   detectedAt: new Date(0),
   incomplete: false,
+  sourceId: 's1',
   bundle: createBundle([]),
 });
 

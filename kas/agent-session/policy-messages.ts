@@ -53,7 +53,7 @@ const DRY_RUNS: Readonly<Record<policy.DryRunStrategy, DryRunStrategy>> = {
   server: DryRunStrategy.DRY_RUN_STRATEGY_SERVER,
 };
 
-export function fromPolicy(unit: policy.UnitPolicy): Omit<Unit, 'name' | 'project'> {
+export function fromPolicy(unit: policy.UnitPolicy): Omit<Unit, 'name' | 'project' | 'sourceId' | 'ref'> {
   return {
     defaultNamespace: unit.defaultNamespace,
     prune: unit.prune,

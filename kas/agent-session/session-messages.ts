@@ -27,6 +27,7 @@ import type { AgentConfiguration } from './agent-configuration.ts';
 import type { AgentMessage, Hello, KasMessage, SyncReportPart, UnitCommand } from './agent-message.ts';
 import type { BundleChunk, BundleHeader } from './bundle-stream.ts';
 import { fromPolicy } from './policy-messages.ts';
+import { sourceId } from './source-id.ts';
 
 const PHASES: Readonly<Record<number, status.Phase>> = {
   [Phase.PHASE_PENDING]: 'pending',
@@ -148,7 +149,10 @@ function fromConfiguration({ commitId, units, healthRules, logLevel }: AgentConf
   return {
     commitId,
     logLevel: LOG_LEVELS[logLevel],
-    units: units.map((unit) => ({ name: unit.name, project: unit.project, ...fromPolicy(unit) })),
+    units: units.map((unit) => {
+      const { name, project, ref = '' } = unit;
+      return { name, project, ref, sourceId: sourceId(unit), ...fromPolicy(unit) };
+    }),
     healthRules: [...healthRules],
   };
 }
@@ -159,9 +163,9 @@ function fromCommand(unit: string, command: UnitCommand): UnitCommandMessage {
 }
 
 function fromHeader(header: BundleHeader): BundleHeaderMessage {
-  const { unit, project, commitId, objectCount, detectedAt, incomplete } = header;
+  const { unit, project, sourceId: source, commitId, objectCount, detectedAt, incomplete } = header;
   const digests = { digest: bytes(header.digest), baseDigest: bytes(header.baseDigest ?? '') };
-  return { unit, project, commitId, ...digests, objectCount, detectedAt, incomplete };
+  return { unit, project, sourceId: source, commitId, ...digests, objectCount, detectedAt, incomplete };
 }
 
 function fromChunk({ entries, removed, contents }: BundleChunk) {

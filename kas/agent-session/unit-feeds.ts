@@ -6,6 +6,7 @@ import type { UnitSource } from '../units/unit-source.ts';
 import type { AgentUnit } from './agent-configuration.ts';
 import type { UnitBundle } from './bundle-stream.ts';
 import type { SessionReports } from './session-reports.ts';
+import { sourceId } from './source-id.ts';
 
 export interface UnitFeedsDeps {
   readonly registry: Registry;
@@ -43,7 +44,7 @@ export class UnitFeeds {
    * elsewhere now: what was submitted of them is void.
    */
   configure(units: readonly AgentUnit[]): readonly string[] {
-    const wanted = new Map(units.map((unit) => [unit.name, keyOf(unit)]));
+    const wanted = new Map(units.map((unit) => [unit.name, sourceId(unit)]));
     const ended = [...this.#feeds].filter(([name, { key }]) => wanted.get(name) !== key).map(([name]) => name);
     for (const name of ended) this.#stop(name);
     for (const unit of units) if (!this.#feeds.has(unit.name)) this.#start(unit);
@@ -60,7 +61,7 @@ export class UnitFeeds {
     const done = this.#run(unit, scope.signal).catch((error: unknown) => {
       if (!isAbort(error, scope.signal)) this.#deps.onFault(error);
     });
-    this.#feeds.set(unit.name, { key: keyOf(unit), scope, done });
+    this.#feeds.set(unit.name, { key: sourceId(unit), scope, done });
   }
 
   #stop(name: string): void {
@@ -124,12 +125,9 @@ export class UnitFeeds {
       const identity = `${commitId}/${bundle.digest}/${incomplete}`;
       if (submitted === identity) continue;
       submitted = identity;
-      onBundle({ unit: unit.name, project: unit.project, commitId, detectedAt: snapshot.detectedAt, bundle, incomplete });
+      const { name, project: path } = unit;
+      const { detectedAt } = snapshot;
+      onBundle({ unit: name, project: path, sourceId: sourceId(unit), commitId, detectedAt, bundle, incomplete });
     }
   }
-}
-
-/** What decides a unit's content. */
-function keyOf({ project, ref, globs, defaultNamespace }: AgentUnit): string {
-  return JSON.stringify([project, ref ?? null, globs, defaultNamespace]);
 }

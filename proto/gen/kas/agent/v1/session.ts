@@ -568,6 +568,10 @@ export interface Unit {
   /** An object that an inclusion matches is the unit's; else one that an exclusion matches is left alone. */
   inclusions: ResourceFilter[];
   exclusions: ResourceFilter[];
+  /** Another one when the unit is made from something else: project, ref, globs, default namespace. */
+  sourceId: string;
+  /** Branch, tag or commit; empty: the default branch. */
+  ref: string;
 }
 
 export interface PruneBudget {
@@ -658,6 +662,8 @@ export interface BundleHeader {
     | undefined;
   /** A glob of the unit matched no file: what is missing may be so by mistake, and nothing is pruned for it. */
   incomplete: boolean;
+  /** Of the unit as the bundle was made; see Unit. */
+  sourceId: string;
 }
 
 export interface BundleChunk {
@@ -1669,6 +1675,8 @@ function createBaseUnit(): Unit {
     serviceAccount: undefined,
     inclusions: [],
     exclusions: [],
+    sourceId: "",
+    ref: "",
   };
 }
 
@@ -1736,6 +1744,12 @@ export const Unit: MessageFns<Unit> = {
     }
     for (const v of message.exclusions) {
       ResourceFilter.encode(v!, writer.uint32(170).fork()).join();
+    }
+    if (message.sourceId !== "") {
+      writer.uint32(178).string(message.sourceId);
+    }
+    if (message.ref !== "") {
+      writer.uint32(186).string(message.ref);
     }
     return writer;
   },
@@ -1921,6 +1935,22 @@ export const Unit: MessageFns<Unit> = {
             message.exclusions.push(ResourceFilter.decode(reader, reader.uint32()));
             continue;
           }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.sourceId = reader.string();
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.ref = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2020,6 +2050,12 @@ export const Unit: MessageFns<Unit> = {
       exclusions: globalThis.Array.isArray(object?.exclusions)
         ? object.exclusions.map((e: any) => ResourceFilter.fromJSON(e))
         : [],
+      sourceId: isSet(object.sourceId)
+        ? globalThis.String(object.sourceId)
+        : isSet(object.source_id)
+        ? globalThis.String(object.source_id)
+        : "",
+      ref: isSet(object.ref) ? globalThis.String(object.ref) : "",
     };
   },
 
@@ -2088,6 +2124,12 @@ export const Unit: MessageFns<Unit> = {
     if (message.exclusions?.length) {
       obj.exclusions = message.exclusions.map((e) => ResourceFilter.toJSON(e));
     }
+    if (message.sourceId !== "") {
+      obj.sourceId = message.sourceId;
+    }
+    if (message.ref !== "") {
+      obj.ref = message.ref;
+    }
     return obj;
   },
 
@@ -2125,6 +2167,8 @@ export const Unit: MessageFns<Unit> = {
       : undefined;
     message.inclusions = object.inclusions?.map((e) => ResourceFilter.fromPartial(e)) || [];
     message.exclusions = object.exclusions?.map((e) => ResourceFilter.fromPartial(e)) || [];
+    message.sourceId = object.sourceId ?? "";
+    message.ref = object.ref ?? "";
     return message;
   },
 };
@@ -3023,6 +3067,7 @@ function createBaseBundleHeader(): BundleHeader {
     objectCount: 0,
     detectedAt: undefined,
     incomplete: false,
+    sourceId: "",
   };
 }
 
@@ -3051,6 +3096,9 @@ export const BundleHeader: MessageFns<BundleHeader> = {
     }
     if (message.incomplete !== false) {
       writer.uint32(64).bool(message.incomplete);
+    }
+    if (message.sourceId !== "") {
+      writer.uint32(74).string(message.sourceId);
     }
     return writer;
   },
@@ -3132,6 +3180,14 @@ export const BundleHeader: MessageFns<BundleHeader> = {
             message.incomplete = reader.bool();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.sourceId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3170,6 +3226,11 @@ export const BundleHeader: MessageFns<BundleHeader> = {
         ? fromJsonTimestamp(object.detected_at)
         : undefined,
       incomplete: isSet(object.incomplete) ? globalThis.Boolean(object.incomplete) : false,
+      sourceId: isSet(object.sourceId)
+        ? globalThis.String(object.sourceId)
+        : isSet(object.source_id)
+        ? globalThis.String(object.source_id)
+        : "",
     };
   },
 
@@ -3199,6 +3260,9 @@ export const BundleHeader: MessageFns<BundleHeader> = {
     if (message.incomplete !== false) {
       obj.incomplete = message.incomplete;
     }
+    if (message.sourceId !== "") {
+      obj.sourceId = message.sourceId;
+    }
     return obj;
   },
 
@@ -3215,6 +3279,7 @@ export const BundleHeader: MessageFns<BundleHeader> = {
     message.objectCount = object.objectCount ?? 0;
     message.detectedAt = object.detectedAt ?? undefined;
     message.incomplete = object.incomplete ?? false;
+    message.sourceId = object.sourceId ?? "";
     return message;
   },
 };
