@@ -6,22 +6,27 @@ import { type LiveEntry, liveObjectId } from '../live/live-entry.ts';
 import type { EngineParts } from '../sync-context.ts';
 
 const LISTS_AT_ONCE = 8;
+/** Of Kubernetes itself; a cluster without them is broken. */
+const SYSTEM_NAMESPACES: ReadonlySet<string> = new Set(['default', 'kube-system', 'kube-public', 'kube-node-lease']);
 
 /**
  * Why an object must not be deleted though Git has it no more; undefined when it may. Deleting a namespace or a CRD deletes
- * all that is in it, other people's objects too, so it must be empty; data in volumes is never deleted.
+ * all that is in it, other people's objects too, so it must be empty; data in volumes is never deleted, nor what the agent
+ * itself runs from.
  */
 export async function protection(
   entry: LiveEntry,
   ref: ObjectRef,
-  { parts }: { readonly parts: EngineParts },
+  parts: EngineParts,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const { group, kind } = entry.id;
+  const { group, kind, name } = entry.id;
   if (entry.keep !== undefined) return `Kept by its annotation ${entry.keep}`;
   if (group === '' && kind === 'PersistentVolumeClaim') return 'PersistentVolumeClaims are never deleted; delete it by hand';
-  if (entry.terminating) return undefined;
+  if (await parts.ownParts.has(entry.id, signal)) return 'The agent itself runs from it';
   if (group === '' && kind === 'Namespace') {
+    if (SYSTEM_NAMESPACES.has(name)) return `Namespace ${name} belongs to Kubernetes`;
+    if (name === parts.ownParts.namespace) return 'The agent keeps its inventories in the namespace';
     return held('The namespace', await objectsIn(entry.id.name, parts.cluster, signal));
   }
   if (group === 'apiextensions.k8s.io' && kind === 'CustomResourceDefinition') {

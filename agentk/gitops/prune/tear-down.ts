@@ -1,0 +1,178 @@
+import { AbortScope, sleep } from '../../../lib/abort.ts';
+import { Backoff } from '../../../lib/backoff.ts';
+import { isAbort, toError } from '../../../lib/errors.ts';
+import { Latest } from '../../../lib/latest.ts';
+import type { Logger } from '../../../lib/log.ts';
+import { formatObjectId } from '../../../lib/object-id.ts';
+import type { LiveObject, ResourceType } from '../../kube/cluster.ts';
+import { REMOVED_AT } from '../desired/labels.ts';
+import { EMPTY_SCOPE, type Inventory } from '../inventory/inventory.ts';
+import { type Removal, removalNotes } from '../inventory/removal-notes.ts';
+import type { LiveEntry } from '../live/live-entry.ts';
+import type { Pruned } from '../plan/change-set.ts';
+import { isApplied } from '../plan/plan.ts';
+import type { EngineParts } from '../sync-context.ts';
+import { isConfirmed, isOverBudget } from './budget.ts';
+import { needsConfirmation } from './objection.ts';
+import { Pruner } from './pruner.ts';
+
+export interface TearDownDeps {
+  readonly unit: string;
+  readonly removal: Removal;
+  readonly inventory: Inventory;
+  readonly parts: EngineParts;
+  /** The unit of the configuration that wants an object. */
+  readonly claimedBy: (key: string) => string | undefined;
+  /** Names of units that may want objects, but have not said so yet. */
+  readonly behind: () => readonly string[];
+  /** The newest configuration: its commit, and whether it names any unit. */
+  readonly configuration: () => { readonly commitId: string; readonly isEmpty: boolean };
+  readonly handOverMs: number;
+  readonly log: Logger;
+  readonly now: () => number;
+}
+
+const RETRY = { initialMs: 1_000, maxMs: 300_000, factor: 2, jitter: 0.3, resetAfterMs: 600_000 };
+
+/**
+ * The end of a unit that left the configuration with the policy `prune`: its objects are deleted by the rules of any prune,
+ * then the ApplySet parent. Nobody is told of it but the log and those who look at the parent.
+ */
+export class TearDown {
+  readonly #deps: TearDownDeps;
+  readonly #pruner: Pruner;
+  readonly #requests = new Latest<'go'>();
+  readonly #backoff = new Backoff(RETRY);
+  /** Kinds of which it was known what there is of them. */
+  readonly #seenKinds = new Set<string>();
+  #said = '';
+
+  constructor(deps: TearDownDeps) {
+    this.#deps = deps;
+    const { inventory, now, handOverMs } = deps;
+    this.#pruner = new Pruner({ applySetId: inventory.applySetId, wake: () => this.resync(), now, handOverMs });
+    this.resync();
+  }
+
+  /** Something that it waits for may have changed. */
+  resync(): void {
+    this.#requests.set('go');
+  }
+
+  seen(entry: LiveEntry, object: LiveObject): void {
+    this.#pruner.seen(entry, object);
+  }
+
+  lost(entry: LiveEntry): void {
+    this.#pruner.lost(entry);
+  }
+
+  /** Until the unit is gone, or the signal fires and nothing is on its way any more. */
+  async run(signal: AbortSignal): Promise<void> {
+    using scope = new AbortScope(signal);
+    scope.signal.addEventListener('abort', () => this.#requests.close(), { once: true });
+    if (signal.aborted) return;
+    for await (const _request of this.#requests) {
+      try {
+        if (await this.#attempt(scope.signal)) break;
+      } catch (error) {
+        if (isAbort(error, scope.signal)) break;
+        this.#retry(toError(error), scope.signal);
+      }
+    }
+    this.#pruner[Symbol.dispose]();
+  }
+
+  /** True when nothing of the unit is left. */
+  async #attempt(signal: AbortSignal): Promise<boolean> {
+    const { unit, removal, inventory, parts, claimedBy, behind, log } = this.#deps;
+    const scope = await inventory.load(signal);
+    if (scope === EMPTY_SCOPE) return true;
+    const unknown = await this.#follow(scope.kinds, signal);
+    const members = [...parts.live.members(inventory.applySetId)].filter((entry) => isApplied(entry, parts.fieldManager));
+    const surplus = members.filter(({ key }) => claimedBy(key) === undefined);
+    const awaited = this.#pruner.hold(surplus, behind());
+    if (awaited[0] !== undefined) {
+      this.#say('Removed unit: waiting for the bundles of other units, which may want its objects', awaited.join(', '));
+      return false;
+    }
+    if (!(await this.#isAllowed(surplus, signal))) return false;
+    const pruned = await this.#pruner.prune({ surplus, policy: removal, parts, claimedBy, wanted: () => false }, signal);
+    const left = pruned.filter(({ outcome }) => outcome.action !== 'pruned');
+    if (left.length === 0 && members.length === surplus.length && unknown.length === 0) {
+      await inventory.delete(signal);
+      log.info('Removed unit: all its objects are gone', { unit, pruned: pruned.length });
+      return true;
+    }
+    this.#tell(left, unknown);
+    if (left.some(({ outcome }) => outcome.retry !== 'never')) this.#retryLater(signal);
+    return false;
+  }
+
+  /** Watches the kinds of the unit; those of which nobody can say whether there are objects. */
+  async #follow(kinds: ReadonlySet<string>, signal: AbortSignal): Promise<readonly string[]> {
+    const { catalog, live } = this.#deps.parts;
+    await catalog.load(signal);
+    const types = new Map<string, ResourceType>();
+    for (const kind of kinds) {
+      const [group = '', name = ''] = kind.split('|');
+      const type = catalog.resourceType(group, name);
+      if (type !== undefined) types.set(kind, type);
+    }
+    const failures = await live.follow(
+      [...types].filter(([kind]) => !this.#isFollowed(kind)).map(([, type]) => type),
+      signal,
+    );
+    for (const kind of types.keys()) if (!failures.has(kind)) this.#seenKinds.add(kind);
+    return [...kinds].filter((kind) => !this.#seenKinds.has(kind));
+  }
+
+  #isFollowed(kind: string): boolean {
+    const [group = '', name = ''] = kind.split('|');
+    return this.#deps.parts.live.follows(group, name);
+  }
+
+  /** A configuration without any unit is more likely an accident than a wish: it needs a confirmation however small the unit. */
+  async #isAllowed(surplus: readonly LiveEntry[], signal: AbortSignal): Promise<boolean> {
+    const { removal, inventory, configuration } = this.#deps;
+    const { commitId, isEmpty } = configuration();
+    const budget = { surplus, wanted: 0, budget: removal.pruneBudget };
+    if (!isOverBudget(isEmpty ? { ...budget, budget: { objects: 0, percent: 0 } } : budget)) return true;
+    // The first commit that was seen without the unit counts, also after a restart and newer commits.
+    const removedAt = inventory.note(REMOVED_AT) ?? commitId;
+    if (isConfirmed(inventory.confirmation, [removedAt])) return true;
+    const notes = { ...removalNotes(removal, removal.agentName), [REMOVED_AT]: removedAt };
+    await inventory.widen(EMPTY_SCOPE, notes, signal);
+    const { reason, message } = needsConfirmation(budget, `${inventory.howToConfirm}=${removedAt}`);
+    this.#say(`Removed unit: ${reason}`, message);
+    return false;
+  }
+
+  #tell(left: readonly Pruned[], unknown: readonly string[]): void {
+    const [first] = left;
+    if (first !== undefined) {
+      const rest = left.length === 1 ? '' : ` (and ${left.length - 1} more)`;
+      this.#say('Removed unit: objects are left', `${formatObjectId(first.entry.id)}: ${first.outcome.message}${rest}`);
+    } else if (unknown.length > 0) {
+      this.#say('Removed unit: kinds are not served, so nobody knows whether there are objects', unknown.join(', '));
+    }
+  }
+
+  #say(message: string, detail: string): void {
+    if (this.#said === `${message} ${detail}`) return;
+    this.#said = `${message} ${detail}`;
+    this.#deps.log.warn(message, { unit: this.#deps.unit, detail });
+  }
+
+  #retry(error: Error, signal: AbortSignal): void {
+    this.#say('Removed unit: cannot go on', error.message);
+    this.#retryLater(signal);
+  }
+
+  #retryLater(signal: AbortSignal): void {
+    void sleep(this.#backoff.next(), signal).then(
+      () => this.resync(),
+      () => undefined,
+    );
+  }
+}
