@@ -139,7 +139,8 @@ describe('A sync', () => {
     web.spec.template.spec['volumes'] = [{ name: 'v', configMap: { name: 'bad' } }];
     const state = await engine.apply('one', [bad, configMap(namespace, 'good'), web], 'failed');
     expect(actions(state)).toEqual(['ConfigMap bad failed Invalid', 'ConfigMap good created', 'Deployment web waiting Waiting']);
-    expect(state.objects.find(({ id }) => id.name === 'web')?.message).toBe(`Waiting for ConfigMap ${namespace}/bad`);
+    const why = state.objects.find(({ id }) => id.name === 'web')?.message;
+    expect(why).toContain(`Waiting for ConfigMap ${namespace}/bad (failed: `);
     expect(state.objects.find(({ id }) => id.name === 'bad')?.source).toBe('configmap.yaml:1');
 
     const fixed = await engine.apply('one', [configMap(namespace, 'bad'), configMap(namespace, 'good'), web]);

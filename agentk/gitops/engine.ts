@@ -12,6 +12,8 @@ import type { ManagedObject } from './events/event-filter.ts';
 import { Inventory } from './inventory/inventory.ts';
 import type { LiveEntry } from './live/live-entry.ts';
 import { LiveState } from './live/live-state.ts';
+import { Backends } from './order/backends.ts';
+import { WaitingRoom } from './order/waiting-room.ts';
 import type { EngineParts, Neighbours } from './sync-context.ts';
 import type { Configuration, Engine, Reporter, Unit, UnitBundle } from './unit.ts';
 import { UnitSync } from './unit-sync.ts';
@@ -53,6 +55,8 @@ class UnitEngine implements Engine, Part {
   /** Of units that the configuration does not have yet. */
   readonly #early = new Map<string, UnitBundle>();
   readonly #prerequisites: Prerequisites;
+  readonly #room = new WaitingRoom();
+  readonly #backends: Backends;
   readonly #events: EventFeed;
   /** Rejects when a unit's loop ends by a bug; the engine ends with it. */
   readonly #broken = Promise.withResolvers<never>();
@@ -73,6 +77,7 @@ class UnitEngine implements Engine, Part {
     this.#parts = { cluster, catalog, live, applier, agentId: agent.id, fieldManager, hardStop: this.#hardStop.signal };
     const appeared = (unit: string): void => this.#units.get(unit)?.sync.resync();
     this.#prerequisites = new Prerequisites({ cluster, catalog, appeared, log }, this.#hardStop.signal);
+    this.#backends = new Backends({ cluster, room: this.#room, log }, this.#hardStop.signal);
     const objects = { managed: (id: ObjectId) => this.#managed(id) };
     this.#events = new EventFeed({ cluster, objects, report: (event) => deps.reporter.event(event), now: this.#now, log });
   }
@@ -133,6 +138,8 @@ class UnitEngine implements Engine, Part {
       inventory,
       neighbours: this.#neighboursOf(unit.name),
       prerequisites: this.#prerequisites,
+      backends: this.#backends,
+      room: this.#room,
       finished: () => this.#each((other) => other !== sync && other.reclaim()),
       reporter,
       log,
@@ -177,6 +184,12 @@ class UnitEngine implements Engine, Part {
     const others = (): readonly UnitSync[] => [...this.#units].flatMap(([other, { sync }]) => (other === name ? [] : [sync]));
     return {
       claimedBy: (key) => others().find((sync) => sync.wants(key) === true)?.unit.name,
+      dependency: (key) =>
+        others()
+          .find((sync) => sync.wants(key) === true)
+          ?.unreadiness(key),
+      standing: (unit) => this.#units.get(unit)?.sync.standing ?? 'the configuration does not have it',
+      someUnknown: () => others().some(({ bundle }) => bundle === undefined),
       mayTakeOver: (applySetId, key) => {
         const owner = others().find((sync) => sync.applySetId === applySetId);
         return owner === undefined || owner.wants(key) === false;

@@ -3,6 +3,7 @@ import { applyInOrder } from './apply/apply.ts';
 import { placeBundle } from './desired/desired.ts';
 import { followScope } from './inventory/follow-scope.ts';
 import { type Inventory, scopeOf, unite } from './inventory/inventory.ts';
+import type { Gatekeeper } from './order/gatekeeper.ts';
 import type { ChangeSet } from './plan/change-set.ts';
 import { orderObjects } from './plan/order.ts';
 import { planSync } from './plan/plan.ts';
@@ -21,6 +22,7 @@ export interface Reconciliation {
   readonly inventory: Inventory;
   readonly neighbours: Neighbours;
   readonly parts: EngineParts;
+  readonly gate: Gatekeeper;
   /** The live object differs from what was applied before this agent started. */
   readonly drifted: (tracked: TrackedObject, live: LiveObject) => void;
   /** Called whenever an object's outcome is known. */
@@ -32,7 +34,7 @@ export interface Reconciliation {
  * objects are outcomes; it throws when nothing could be done, or the signal's reason, with no request left on its way.
  */
 export async function reconcile(sync: Reconciliation, signal: AbortSignal): Promise<ChangeSet> {
-  const { unit, bundle, objects, inventory, neighbours, parts, progress, drifted } = sync;
+  const { unit, bundle, objects, inventory, neighbours, parts, gate, progress, drifted } = sync;
   const { live } = parts;
   const { applySetId } = inventory;
 
@@ -62,8 +64,13 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
   signal.throwIfAborted();
 
   // Apply.
-  const order = orderObjects(desired);
-  const apply = { steps: plan.steps, order, objects: objects.byKey, applySetId, unit, parts, progress, drifted };
+  const placedOrder = orderObjects(
+    desired,
+    failed.map((misplaced) => misplaced.desired),
+    ({ group, kind }) => parts.catalog.resourceType(group, kind)?.resource,
+  );
+  const order = gate.begin({ order: placedOrder, steps: plan.steps, misplaced: failed });
+  const apply = { steps: plan.steps, order, gate, objects: objects.byKey, applySetId, unit, parts, progress, drifted };
   await applyInOrder(apply, signal);
 
   // Prune, but only when Git's word is known to be whole and in place.

@@ -19,6 +19,12 @@ export interface EngineParts {
 export interface Neighbours {
   /** Another unit whose bundle holds the object. */
   claimedBy(key: string): string | undefined;
+  /** Why an object that another unit describes is not ready for those that depend on it; empty when it is, undefined when no unit describes it. */
+  dependency(key: string): string | undefined;
+  /** Why another unit is not synced at its newest bundle; empty when it is. */
+  standing(unit: string): string;
+  /** Whether there are units whose bundle did not come yet. */
+  someUnknown(): boolean;
   /** Whether a label of this agent's may be replaced: its unit is not configured, or is known not to want the object. */
   mayTakeOver(applySetId: string, key: string): boolean;
 }

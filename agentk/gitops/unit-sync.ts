@@ -12,6 +12,10 @@ import { bundleKeys } from './desired/desired.ts';
 import { DriftWatch } from './drift/drift-watch.ts';
 import type { Inventory } from './inventory/inventory.ts';
 import type { LiveEntry } from './live/live-entry.ts';
+import type { Backends } from './order/backends.ts';
+import { unreadiness } from './order/dependency.ts';
+import { Gatekeeper } from './order/gatekeeper.ts';
+import { unitTopic, type WaitingRoom } from './order/waiting-room.ts';
 import { type ChangeSet, retryOf } from './plan/change-set.ts';
 import { NOT_TRIED, type TrackedObject } from './plan/tracked-object.ts';
 import { UnitObjects } from './plan/unit-objects.ts';
@@ -19,7 +23,7 @@ import { reconcile } from './reconcile.ts';
 import { SyncLog } from './status/sync-log.ts';
 import { UnitStatus } from './status/unit-status.ts';
 import type { EngineParts, Neighbours } from './sync-context.ts';
-import type { Reporter, Unit, UnitBundle } from './unit.ts';
+import type { Reporter, SyncState, Unit, UnitBundle } from './unit.ts';
 
 export interface UnitSyncDeps {
   readonly unit: Unit;
@@ -27,6 +31,8 @@ export interface UnitSyncDeps {
   readonly inventory: Inventory;
   readonly neighbours: Neighbours;
   readonly prerequisites: Prerequisites;
+  readonly backends: Backends;
+  readonly room: WaitingRoom;
   /** The unit has finished a sync: objects that it gave up are free for others. */
   readonly finished: () => void;
   readonly reporter: Reporter;
@@ -52,11 +58,14 @@ export class UnitSync {
   readonly #driftWatch: DriftWatch;
   readonly #soon = new Backoff(SOON);
   readonly #slowly = new Backoff(SLOWLY);
+  readonly #gate: Gatekeeper;
   #unit: Unit;
   #bundle: UnitBundle | undefined;
   /** Keys of its objects. */
   #wanted: ReadonlySet<string> = new Set();
   #begun: UnitBundle | undefined;
+  /** The bundle at which the unit was synced when it was told last. */
+  #synced: UnitBundle | undefined;
   #running: AbortScope | undefined;
   #recheck = false;
   /** Digest of the bundle whose prune may go over the budget. */
@@ -70,7 +79,8 @@ export class UnitSync {
     this.#unit = deps.unit;
     this.applySetId = deps.inventory.applySetId;
     this.#log = new SyncLog(deps.log, deps.now);
-    this.#status = new UnitStatus({ objects: this.#objects, report: (state) => deps.reporter.sync(state), now: deps.now });
+    this.#status = new UnitStatus({ objects: this.#objects, report: (state) => this.#tell(state), now: deps.now });
+    this.#gate = this.#createGate(deps);
     this.#driftWatch = new DriftWatch(
       {
         parts: deps.parts,
@@ -89,7 +99,10 @@ export class UnitSync {
           const object = formatObjectId(tracked.desired.id);
           deps.log.warn('Correction was interrupted', { unit: deps.unit.name, object, err: error });
         },
-        changed: (tracked) => this.#status.changed(tracked),
+        changed: (tracked) => {
+          this.#status.changed(tracked);
+          deps.room.changed(tracked.key);
+        },
         now: deps.now,
       },
       this.#stop.signal,
@@ -108,9 +121,11 @@ export class UnitSync {
     const before = this.#unit;
     this.#unit = unit;
     if (this.#bundle !== undefined) this.#wanted = bundleKeys(this.#bundle.bundle, unit.defaultNamespace);
+    if (JSON.stringify(before) === JSON.stringify(unit)) return;
     // Others may hold fields of objects that need no apply.
     if (before.takeOverFrom.join() !== unit.takeOverFrom.join()) this.#recheck = true;
-    if (JSON.stringify(before) !== JSON.stringify(unit)) this.#requests.set('sync');
+    this.#running?.abort(new DOMException('A newer configuration is here', 'AbortError'));
+    this.#requests.set('sync');
   }
 
   submit(bundle: UnitBundle): void {
@@ -143,12 +158,26 @@ export class UnitSync {
 
   /** Tries again if an object was refused because another unit had it. */
   reclaim(): void {
+    this.#gate.reconsider();
     if (this.#objects.all().some(({ outcome }) => outcome.reason === 'OwnedByOther')) this.resync();
   }
 
   /** Whether the newest bundle holds the object; undefined while there is none. */
   wants(key: string): boolean | undefined {
     return this.#bundle === undefined ? undefined : this.#wanted.has(key);
+  }
+
+  /** Why an object of the unit is not ready for those that depend on it; empty when it is. */
+  unreadiness(key: string): string {
+    if (this.#begun !== this.#bundle) return 'its newest commit is not applied yet';
+    const tracked = this.#objects.get(key) ?? this.#objects.all().find((object) => object.key === key);
+    return tracked === undefined ? 'not applied yet' : unreadiness(tracked);
+  }
+
+  /** Why the unit is not synced at its newest bundle; empty when it is. */
+  get standing(): string {
+    if (this.#bundle === undefined) return 'its bundle did not come yet';
+    return this.#synced === this.#bundle ? '' : this.#status.summary;
   }
 
   seen(entry: LiveEntry, live: LiveObject): void {
@@ -179,6 +208,7 @@ export class UnitSync {
       await this.#attempt();
     }
     await this.#driftWatch.idle();
+    this.#gate.close();
     this.#status.close();
   }
 
@@ -191,6 +221,7 @@ export class UnitSync {
     const first = this.#begun !== bundle;
     if (first) {
       this.#begun = bundle;
+      this.#gate.startOver();
       this.#objects.startOver(NOT_TRIED);
       this.#status.begin(bundle, this.#unit.reconcileTimeoutMs);
     }
@@ -210,6 +241,7 @@ export class UnitSync {
         inventory,
         neighbours,
         parts,
+        gate: this.#gate,
         progress,
         drifted,
       };
@@ -221,6 +253,27 @@ export class UnitSync {
     } finally {
       this.#running = undefined;
     }
+  }
+
+  #createGate(deps: UnitSyncDeps): Gatekeeper {
+    const { neighbours, backends, room, now } = deps;
+    return new Gatekeeper({
+      unit: () => this.#unit,
+      objects: this.#objects,
+      neighbours,
+      live: deps.parts.live,
+      backends,
+      room,
+      released: () => this.#requests.set('sync'),
+      told: () => this.#status.touch(),
+      now,
+    });
+  }
+
+  #tell(state: SyncState): void {
+    this.#deps.reporter.sync(state);
+    this.#synced = state.phase === 'synced' ? this.#begun : undefined;
+    this.#deps.room.changed(unitTopic(this.#unit.name));
   }
 
   #finish(bundle: UnitBundle, changes: ChangeSet, startedAt: number): void {

@@ -1,10 +1,11 @@
 import { sleep } from '../../../lib/abort.ts';
-import { formatObjectId, type ObjectId } from '../../../lib/object-id.ts';
+import type { ObjectId } from '../../../lib/object-id.ts';
 import type { LiveObject } from '../../kube/cluster.ts';
 import { KubeError } from '../../kube/kube-error.ts';
 import { isHeldByNamed, takeOverNamed } from '../adoption/adoption.ts';
 import { stillHeld } from '../adoption/still-held.ts';
 import { objectsOfKind } from '../inventory/members.ts';
+import type { Gatekeeper } from '../order/gatekeeper.ts';
 import type { Predecessors } from '../plan/order.ts';
 import type { Step } from '../plan/plan.ts';
 import type { Outcome, TrackedObject } from '../plan/tracked-object.ts';
@@ -14,7 +15,7 @@ import { refusalOutcome } from './applier.ts';
 import { classifyRefusal } from './apply-errors.ts';
 import { covers } from './covers.ts';
 import { FirstContact } from './first-contact.ts';
-import { inOrder } from './in-order.ts';
+import { inOrder, type OrderedWork } from './in-order.ts';
 import { meet } from './meet.ts';
 import { appliedOutcome, createOnly, notServed, terminating, unchanged } from './outcomes.ts';
 import { asksForRecreation, recreate } from './recreate.ts';
@@ -26,6 +27,8 @@ const AT_ONCE_DELAYS_MS: readonly number[] = [50, 200, 1_000];
 export interface ApplyInput {
   readonly steps: readonly Step[];
   readonly order: ReadonlyMap<string, Predecessors>;
+  /** Knows what the nodes of the graph wait for beside each other. */
+  readonly gate: Gatekeeper;
   readonly objects: ReadonlyMap<string, TrackedObject>;
   readonly unit: Unit;
   readonly applySetId: string;
@@ -41,19 +44,23 @@ export async function applyInOrder(input: ApplyInput, signal: AbortSignal): Prom
   const steps = new Map(input.steps.map((step) => [step.desired.key, step]));
   const run = new ApplyRun(input, signal);
   const tracked = (key: string): TrackedObject => input.objects.get(key) as TrackedObject;
-  await inOrder(
-    input.order,
-    {
-      concurrency: CONCURRENCY,
-      work: (key) => run.start(steps.get(key) as Step, tracked(key)),
-      afterwards: async (key) => await run.afterwards(tracked(key)),
-      heldBack: (key, blocker) => {
-        const name = formatObjectId(tracked(blocker).desired.id);
-        tracked(key).outcome = { action: 'waiting', reason: 'Waiting', message: `Waiting for ${name}`, retry: 'never' };
-      },
+  const { gate } = input;
+  const work: OrderedWork = {
+    concurrency: CONCURRENCY,
+    work: (key) => gate.settle(key) ?? run.start(steps.get(key) as Step, tracked(key)),
+    afterwards: async (key) => {
+      const succeeded = await run.afterwards(tracked(key));
+      gate.done(key);
+      return succeeded;
     },
-    signal,
-  );
+    mayStart: (key, again) => gate.mayStart(key, again),
+    heldBack: (key, blocker) => gate.holdBack(key, blocker),
+  };
+  try {
+    await inOrder(input.order, work, signal);
+  } finally {
+    gate.end();
+  }
 }
 
 class ApplyRun {

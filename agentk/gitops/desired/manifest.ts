@@ -1,4 +1,5 @@
 import type { BundleObject } from '../../../lib/bundle.ts';
+import { type OrderTraits, orderTraits } from '../order/traits.ts';
 import { type Handling, handlingProblem, readHandling } from './handling.ts';
 import { manifestReferences, type References } from './references.ts';
 
@@ -8,10 +9,20 @@ export interface Manifest {
   /** Objects that this one uses, by kind and name, in its own namespace unless said otherwise. */
   readonly references: References;
   readonly handling: Handling;
+  readonly order: OrderTraits;
   /** What a person should know of the manifest; empty when there is nothing. */
   readonly warning: string;
   /** Set for CustomResourceDefinitions: the kind that it brings. */
-  readonly defines: { readonly group: string; readonly kind: string; readonly namespaced: boolean } | undefined;
+  readonly defines: Definition | undefined;
+}
+
+/** A kind as its CRD brings it. */
+export interface Definition {
+  readonly group: string;
+  readonly kind: string;
+  /** Lower-case plural; empty when the CRD does not say. */
+  readonly resource: string;
+  readonly namespaced: boolean;
 }
 
 const read = new WeakMap<Buffer, Manifest>();
@@ -23,11 +34,13 @@ export function readManifest(object: BundleObject): Manifest {
   const value = JSON.parse(object.content.toString('utf8')) as Record<string, unknown>;
   const apiVersion = String(value['apiVersion']);
   const metadata = value['metadata'] as Metadata | undefined;
+  const order = orderTraits(object.id, value);
   const manifest: Manifest = {
     version: apiVersion.slice(apiVersion.indexOf('/') + 1),
     references: manifestReferences(object.id, value),
     handling: readHandling(metadata?.annotations),
-    warning: handlingProblem(metadata?.annotations) || finalizerWarning(metadata),
+    warning: handlingProblem(metadata?.annotations) || finalizerWarning(metadata) || (order.hints.warnings[0] ?? ''),
+    order,
     defines: definedKind(object, value),
   };
   read.set(object.content, manifest);
@@ -48,7 +61,8 @@ function finalizerWarning(metadata: Metadata | undefined): string {
 
 function definedKind(object: BundleObject, value: Record<string, unknown>): Manifest['defines'] {
   if (object.id.kind !== 'CustomResourceDefinition' || object.id.group !== 'apiextensions.k8s.io') return undefined;
-  const spec = value['spec'] as { group?: string; scope?: string; names?: { kind?: string } } | undefined;
+  const spec = value['spec'] as { group?: string; scope?: string; names?: { kind?: string; plural?: string } } | undefined;
   if (spec?.group === undefined || spec.names?.kind === undefined) return undefined;
-  return { group: spec.group, kind: spec.names.kind, namespaced: spec.scope !== 'Cluster' };
+  const { kind, plural = '' } = spec.names;
+  return { group: spec.group, kind, resource: plural, namespaced: spec.scope !== 'Cluster' };
 }

@@ -2,6 +2,8 @@ import { type ObjectId, objectKey } from '../../../lib/object-id.ts';
 import type { LiveObject } from '../../kube/cluster.ts';
 import { AGENT_ID, DIGEST, keepAnnotation, PART_OF } from '../desired/labels.ts';
 import { isOlder } from '../drift/judge.ts';
+import { orderHints } from '../order/hints.ts';
+import { callOf, interceptors } from '../order/traits.ts';
 
 /** What is kept of a live object that carries the agent's label: a few hundred bytes, never the object. */
 export interface LiveEntry {
@@ -17,8 +19,18 @@ export interface LiveEntry {
   readonly digest: string | undefined;
   readonly terminating: boolean;
   readonly finalizers: readonly string[];
+  /** Absent when it has nothing to say about order. */
+  readonly order?: LiveOrder;
   /** The annotation that forbids to delete it. */
   readonly keep: string | undefined;
+}
+
+/** What decides about the order of deletion when Git has the object no more. */
+export interface LiveOrder {
+  readonly wave: number;
+  readonly dependsOn: readonly ObjectId[];
+  /** Services that the API server calls because of it, see `callOf`. */
+  readonly calls: readonly string[];
 }
 
 const NO_FINALIZERS: readonly string[] = [];
@@ -32,6 +44,7 @@ export function liveObjectId(live: LiveObject): ObjectId {
 export function liveEntry(live: LiveObject): LiveEntry {
   const { metadata } = live;
   const id = liveObjectId(live);
+  const order = liveOrder(id, live);
   return {
     key: objectKey(id),
     id,
@@ -42,8 +55,15 @@ export function liveEntry(live: LiveObject): LiveEntry {
     digest: metadata.annotations?.[DIGEST],
     terminating: metadata.deletionTimestamp !== undefined,
     finalizers: metadata.finalizers ?? NO_FINALIZERS,
+    ...(order === undefined ? {} : { order }),
     keep: keepAnnotation(metadata.annotations),
   };
+}
+
+function liveOrder(id: ObjectId, live: LiveObject): LiveOrder | undefined {
+  const { wave, dependsOn } = orderHints(live.metadata.annotations);
+  const calls = interceptors(id, live).map(callOf);
+  return wave === 0 && dependsOn.length === 0 && calls.length === 0 ? undefined : { wave, dependsOn, calls };
 }
 
 /** Who holds the object by its labels, unless it is this agent; `applySetId` tells its unit's objects that lost the agent's label. */

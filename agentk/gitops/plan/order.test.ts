@@ -11,7 +11,7 @@ function orderable(manifest: Manifest): Orderable {
 }
 
 function order(...manifests: readonly Manifest[]): (manifest: Manifest) => Predecessors {
-  const graph = orderObjects(manifests.map(orderable));
+  const { graph } = orderObjects(manifests.map(orderable));
   return (manifest) => graph.get(orderable(manifest).key) as Predecessors;
 }
 
@@ -74,18 +74,9 @@ describe('The order of objects', () => {
     expect(of(workload).after).toEqual([keyOf(binding)]);
   });
 
-  it('puts webhook configurations after everything else', () => {
-    expect(of(hook).after.toSorted()).toEqual(
-      all
-        .filter((manifest) => manifest !== hook)
-        .map(keyOf)
-        .toSorted(),
-    );
-  });
-
   it('lets objects without a tie between them go at once', () => {
     const pair = order(configMap('a', 'x'), deployment('a', 'web'));
-    expect(pair(deployment('a', 'web'))).toEqual({ needs: [], after: [] });
+    expect(pair(deployment('a', 'web'))).toEqual({ needs: [], after: [], healthy: [] });
   });
 });
 
@@ -103,7 +94,7 @@ describe('Working in order', () => {
   it('reaches every object, after all that it waits for', async () => {
     await fc.assert(
       fc.asyncProperty(anyObjects, fc.integer({ min: 1, max: 4 }), async (manifests, concurrency) => {
-        const graph = orderObjects(manifests.map(orderable));
+        const { graph } = orderObjects(manifests.map(orderable));
         const done: string[] = [];
         const work = (key: string) => async () => {
           const { needs, after } = graph.get(key) as Predecessors;
@@ -113,7 +104,12 @@ describe('Working in order', () => {
           return true;
         };
         const heldBack = (): void => undefined;
-        await inOrder(graph, { work, afterwards: async () => true, heldBack, concurrency }, new AbortController().signal);
+        const mayStart = (): boolean => true;
+        await inOrder(
+          graph,
+          { work, afterwards: async () => true, mayStart, heldBack, concurrency },
+          new AbortController().signal,
+        );
         expect(done.toSorted()).toEqual([...graph.keys()].toSorted());
       }),
     );
@@ -122,7 +118,7 @@ describe('Working in order', () => {
   it('holds back exactly what needs a failed object, directly or not', async () => {
     await fc.assert(
       fc.asyncProperty(anyObjects, fc.nat(), async (manifests, seed) => {
-        const graph = orderObjects(manifests.map(orderable));
+        const { graph } = orderObjects(manifests.map(orderable));
         const keys = [...graph.keys()];
         const bad = keys[seed % Math.max(1, keys.length)];
         const held = new Set<string>();
@@ -131,7 +127,8 @@ describe('Working in order', () => {
           tried.add(key);
           return key !== bad;
         };
-        const options = { work, afterwards: async () => true, heldBack: (key: string) => held.add(key), concurrency: 2 };
+        const heldBack = (key: string): unknown => held.add(key);
+        const options = { work, afterwards: async () => true, mayStart: () => true, heldBack, concurrency: 2 };
         await inOrder(graph, options, new AbortController().signal);
         const needsBad = (key: string): boolean =>
           (graph.get(key) as Predecessors).needs.some((other) => other === bad || needsBad(other));
@@ -144,7 +141,7 @@ describe('Working in order', () => {
   it('starts nothing after the signal fired, waits for what runs, and throws its reason', async () => {
     const controller = new AbortController();
     const reason = new Error('enough');
-    const graph = orderObjects([configMap('a', 'x'), configMap('a', 'y'), configMap('a', 'z')].map(orderable));
+    const { graph } = orderObjects([configMap('a', 'x'), configMap('a', 'y'), configMap('a', 'z')].map(orderable));
     let started = 0;
     let ended = 0;
     const work = () => async () => {
@@ -155,7 +152,11 @@ describe('Working in order', () => {
       return true;
     };
     const heldBack = (): void => undefined;
-    const running = inOrder(graph, { work, afterwards: async () => true, heldBack, concurrency: 1 }, controller.signal);
+    const running = inOrder(
+      graph,
+      { work, afterwards: async () => true, mayStart: () => true, heldBack, concurrency: 1 },
+      controller.signal,
+    );
     await expect(running).rejects.toBe(reason);
     expect([started, ended]).toEqual([1, 1]);
   });

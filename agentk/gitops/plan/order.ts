@@ -1,108 +1,127 @@
-import type { ObjectId } from '../../../lib/object-id.ts';
-import { objectKey } from '../../../lib/object-id.ts';
-import type { Manifest } from '../desired/manifest.ts';
+import { formatObjectId, type ObjectId, objectKey } from '../../../lib/object-id.ts';
+import { circles, type Waits, wayBack } from '../order/cycles.ts';
+import { addEdge, type Edge, type Edges, keepEdges } from '../order/edges.ts';
+import { addImpliedEdges } from '../order/implied-edges.ts';
+import type { Placed, ResourceNames } from '../order/interception.ts';
+import { addWaves, isBarrier, waveOf, wavesOf } from '../order/waves.ts';
 
-export interface Orderable {
-  readonly key: string;
-  readonly id: ObjectId;
-  readonly manifest: Manifest;
-}
+export { LAST_RANK, rank } from '../order/rank.ts';
 
-/** What one object waits for, as object keys. */
+export type Orderable = Placed;
+
+/** What one object waits for, as nodes of the graph: object keys, and barriers between waves. */
 export interface Predecessors {
   /** Must have succeeded: a failed one holds this object back. */
   readonly needs: readonly string[];
   /** Must have been tried. */
   readonly after: readonly string[];
+  /** Must be applied and healthy before this object is written; also objects that are not in the graph. */
+  readonly healthy: readonly string[];
 }
 
-const NONE: Predecessors = { needs: [], after: [] };
-const CONFIG_KINDS: ReadonlySet<string> = new Set(['ServiceAccount', 'ConfigMap', 'Secret', 'LimitRange', 'ResourceQuota']);
-const RBAC = 'rbac.authorization.k8s.io';
-export const LAST_RANK = 5;
+export interface OrderProblem {
+  /** Constant in CamelCase. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface Order {
+  /** Without cycles. Nodes without an edge between them never wait for each other. */
+  readonly graph: ReadonlyMap<string, Predecessors>;
+  /** Objects whose place cannot be told. They have no predecessors, and must not be applied. */
+  readonly refused: ReadonlyMap<string, OrderProblem>;
+  /** By object: those that it depends on and that are not in the graph. */
+  readonly external: ReadonlyMap<string, readonly ObjectId[]>;
+}
+
+const NONE: Predecessors = { needs: [], after: [], healthy: [] };
+/** Of members of one circle that get a path of their own. */
+const PATHS = 100;
 
 /**
- * Objects only ever wait for objects of a lower rank, so the order has no cycles. Prune goes through the ranks backwards.
- * 0 namespaces and CRDs, 1 classes, 2 roles and configuration, 3 bindings, claims and network policies, 4 the rest,
- * 5 what can break writes of others: webhook configurations and APIServices.
+ * The graph in which the objects of a unit are applied. `misplaced` cannot be applied, but later waves wait for them.
+ * Pure, linear in objects and edges, and the same for the same objects in the same order.
  */
-export function rank(id: ObjectId): number {
-  const { group, kind } = id;
-  if (kind === 'Namespace' && group === '') return 0;
-  if (kind === 'CustomResourceDefinition' && group === 'apiextensions.k8s.io') return 0;
-  if (kind.endsWith('Class')) return 1;
-  if (group === '' && CONFIG_KINDS.has(kind)) return 2;
-  if (group === RBAC) return kind.endsWith('Binding') ? 3 : 2;
-  if (group === '' && kind === 'PersistentVolumeClaim') return 3;
-  if (group === 'networking.k8s.io' && kind === 'NetworkPolicy') return 3;
-  if (kind.endsWith('WebhookConfiguration') && group === 'admissionregistration.k8s.io') return LAST_RANK;
-  if (kind === 'APIService' && group === 'apiregistration.k8s.io') return LAST_RANK;
-  return 4;
-}
-
-/** The graph in which the objects of a unit are applied; objects without an edge between them never wait for each other. */
-export function orderObjects(objects: readonly Orderable[]): ReadonlyMap<string, Predecessors> {
-  const index = indexObjects(objects);
-  const order = new Map<string, Predecessors>();
-  for (const object of objects) order.set(object.key, predecessors(object, index));
-  return order;
-}
-
-interface Index {
-  readonly keys: ReadonlySet<string>;
-  /** CRDs by `group|kind` of what they define. */
-  readonly definitions: ReadonlyMap<string, string>;
-  /** `*Class` objects by name. */
-  readonly classes: ReadonlyMap<string, readonly string[]>;
-  /** Role bindings by `namespace/name` of the service accounts in them. */
-  readonly bindings: ReadonlyMap<string, readonly string[]>;
-  /** LimitRanges, ResourceQuotas and NetworkPolicies by namespace: they act on Pods when these are created. */
-  readonly guards: ReadonlyMap<string, readonly string[]>;
-  /** Everything below the last rank. */
-  readonly beforeLast: readonly string[];
-}
-
-function indexObjects(objects: readonly Orderable[]): Index {
-  const definitions = new Map<string, string>();
-  const classes = new Map<string, string[]>();
-  const bindings = new Map<string, string[]>();
-  const guards = new Map<string, string[]>();
-  for (const { key, id, manifest } of objects) {
-    if (manifest.defines !== undefined) definitions.set(`${manifest.defines.group}|${manifest.defines.kind}`, key);
-    if (rank(id) === 1) push(classes, id.name, key);
-    if (['LimitRange', 'ResourceQuota', 'NetworkPolicy'].includes(id.kind)) push(guards, id.namespace, key);
-    for (const subject of manifest.references.subjects) push(bindings, subject, key);
+export function orderObjects(
+  objects: readonly Orderable[],
+  misplaced: readonly Orderable[] = [],
+  resource: ResourceNames = () => undefined,
+): Order {
+  const edges: Edges = new Map(objects.map(({ key }) => [key, []]));
+  addImpliedEdges(edges, objects, resource);
+  addWaves(edges, wavesOf(objects, misplaced, edges), misplaced);
+  const external = addDependencies(edges, objects);
+  const refused = new Map<string, OrderProblem>();
+  for (const { key, manifest } of objects) {
+    const [error] = manifest.order.hints.errors;
+    if (error !== undefined) refused.set(key, { reason: 'InvalidAnnotation', message: error });
   }
-  const beforeLast = objects.filter(({ id }) => rank(id) < LAST_RANK).map(({ key }) => key);
-  return { keys: new Set(objects.map(({ key }) => key)), definitions, classes, bindings, guards, beforeLast };
+  // What is only worked out leads to lower ranks and has no circles.
+  const isPlain = objects.every(({ manifest: { order } }) => order.intercepts.length === 0 && order.hints.dependsOn.length === 0);
+  if (!isPlain || edges.size > objects.length)
+    for (const [key, problem] of breakCircles(edges, objects)) refused.set(key, problem);
+  for (const key of refused.keys()) edges.set(key, []);
+  return { graph: new Map([...edges].map(([node, known]) => [node, predecessors(known)])), refused, external };
 }
 
-function predecessors({ key, id, manifest }: Orderable, index: Index): Predecessors {
-  const own = rank(id);
-  const needs = new Set<string>();
-  const after = new Set<string>();
-  const need = (group: string, kind: string, namespace: string, name: string): void => {
-    const other = { group, kind, namespace, name };
-    const otherKey = objectKey(other);
-    if (otherKey !== key && index.keys.has(otherKey) && rank(other) < own) needs.add(otherKey);
-  };
-  if (id.namespace !== '') need('', 'Namespace', '', id.namespace);
-  const definition = index.definitions.get(`${id.group}|${id.kind}`);
-  if (definition !== undefined && own > 0) needs.add(definition);
-  const { uses, classes } = manifest.references;
-  for (const use of uses) {
-    need(use.group, use.kind, use.namespace ?? id.namespace, use.name);
-    if (use.kind !== 'ServiceAccount' || own < 4) continue;
-    for (const binding of index.bindings.get(`${id.namespace}/${use.name}`) ?? []) after.add(binding);
+function addDependencies(edges: Edges, objects: readonly Orderable[]): ReadonlyMap<string, readonly ObjectId[]> {
+  const external = new Map<string, readonly ObjectId[]>();
+  for (const { key, manifest } of objects) {
+    const { dependsOn } = manifest.order.hints;
+    if (dependsOn.length === 0) continue;
+    const elsewhere = dependsOn.filter((id) => !edges.has(objectKey(id)));
+    if (elsewhere.length > 0) external.set(key, elsewhere);
+    for (const to of dependsOn.map(objectKey)) {
+      if (edges.has(to)) addEdge(edges, key, { to, until: 'healthy', strength: 'firm' });
+    }
   }
-  if (own > 1) for (const name of classes) for (const other of index.classes.get(name) ?? []) needs.add(other);
-  if (own === 4 && id.namespace !== '') for (const guard of index.guards.get(id.namespace) ?? []) after.add(guard);
-  if (own === LAST_RANK) return { needs: [...needs], after: index.beforeLast };
-  return needs.size === 0 && after.size === 0 ? NONE : { needs: [...needs], after: [...after] };
+  return external;
 }
 
-function push(map: Map<string, string[]>, key: string, value: string): void {
-  const list = map.get(key);
-  if (list === undefined) map.set(key, [value]);
-  else list.push(value);
+/** Takes out the weakest edges of circles; what is left of them is nobody's to decide, and named. */
+function breakCircles(edges: Edges, objects: readonly Orderable[]): ReadonlyMap<string, OrderProblem> {
+  for (const weakest of ['scope', 'implied'] as const) {
+    for (const group of circles(waitsOf(edges))) {
+      const members = new Set(group);
+      const stays = ({ to, strength }: Edge): boolean => strength !== weakest || !members.has(to);
+      for (const node of group) keepEdges(edges, node, stays);
+    }
+  }
+  const names = new Map(objects.map(({ key, id }) => [key, formatObjectId(id)]));
+  const problems = new Map<string, OrderProblem>();
+  for (const group of circles(waitsOf(edges))) {
+    const within = restricted(waitsOf(edges), new Set(group));
+    const members = group.filter((node) => names.has(node));
+    let message = '';
+    for (const [at, node] of members.entries()) {
+      if (at < PATHS) message = describeCircle(wayBack(node, within) ?? [], (member) => names.get(member));
+      problems.set(node, { reason: 'DependencyCycle', message });
+    }
+  }
+  return problems;
+}
+
+/** `A -> B -> A`; barriers are told apart, since nobody wrote them. */
+export function describeCircle(path: readonly string[], nameOf: (node: string) => string | undefined): string {
+  const names = path.flatMap((node) => nameOf(node) ?? []);
+  // The way back may begin or end at a barrier.
+  const waves = path.filter(isBarrier).map((barrier) => `wave ${waveOf(barrier)} waits for all objects of lower waves`);
+  const why = waves.length === 0 ? '' : ` (${[...new Set(waves)].join(', ')})`;
+  return `Waits for itself: ${names.join(' -> ')}${why}; take one of these dependencies out`;
+}
+
+function waitsOf(edges: Edges): Waits {
+  return new Map([...edges].map(([node, known]) => [node, known.map(({ to }) => to)]));
+}
+
+function restricted(waits: Waits, members: ReadonlySet<string>): Waits {
+  return new Map([...members].map((node) => [node, (waits.get(node) ?? []).filter((to) => members.has(to))]));
+}
+
+function predecessors(edges: readonly Edge[]): Predecessors {
+  if (edges.length === 0) return NONE;
+  const until = (wanted: Edge['until']): readonly string[] => [
+    ...new Set(edges.flatMap(({ to, until: reached }) => (reached === wanted ? to : []))),
+  ];
+  return { needs: until('applied'), after: until('tried'), healthy: until('healthy') };
 }

@@ -32,7 +32,7 @@ export function standingOf({ objects, changes, error, timedOut }: PhaseInput): S
   if (sick.length > 0) return { phase: 'degraded', reason: 'Unhealthy', message: describeHealth(sick) };
   const unsettled = objects.filter(({ health }) => health !== 'current');
   if (waiting === 0 && unsettled.length === 0) return settled(changes);
-  const message = unsettled.length > 0 ? describeHealth(unsettled) : `${waiting} objects wait`;
+  const message = waiting > 0 ? describeWaits(changes, waiting) : describeHealth(unsettled);
   if (timedOut) return { phase: 'degraded', reason: 'ReconcileTimeout', message };
   return { phase: 'progressing', reason: waiting > 0 ? 'Waiting' : 'WaitingForHealth', message };
 }
@@ -45,6 +45,12 @@ function settled({ notPruned, objects }: ChangeSet): Standing {
   };
   if (notPruned === '') return { phase: 'synced', reason: 'Synced', message: `${objects.length} objects are as Git wants them` };
   return { phase: 'synced', reason: notPruned, message: messages[notPruned] ?? '' };
+}
+
+function describeWaits({ objects, pruned }: ChangeSet, count: number): string {
+  const first = [...objects, ...pruned].find(({ outcome }) => outcome.action === 'waiting' && outcome.message !== '');
+  if (first === undefined) return `${count} objects wait`;
+  return count === 1 ? first.outcome.message : `${first.outcome.message} (and ${count - 1} more wait)`;
 }
 
 function describeHealth(objects: readonly TrackedObject[]): string {

@@ -57,6 +57,12 @@ export class UnitStatus {
     this.#flush();
   }
 
+  /** Where the unit stood when it was told last, in a few words. */
+  get summary(): string {
+    const { phase, message } = this.#told ?? { phase: 'progressing', message: '' };
+    return message === '' ? phase : `${phase}: ${message}`;
+  }
+
   /** The health of an object changed. */
   changed(tracked: TrackedObject): void {
     if (this.#bundle === undefined) return;
