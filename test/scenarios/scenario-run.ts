@@ -2,6 +2,7 @@ import type { Service } from '../harness/service.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 import { Agent } from './agent.ts';
 import type { Memory } from './check-cluster.ts';
+import { differences } from './compare.ts';
 import { expectAll, type Observable } from './expect-all.ts';
 import { faultOf, matchOf } from './faults.ts';
 import type { Fleet } from './fleet.ts';
@@ -111,15 +112,20 @@ export class ScenarioRun implements Observable, AsyncDisposable {
     if (create !== undefined) this.#remember(await this.api.create(create.manifest, create.manager));
     if (apply !== undefined) this.#remember(await this.api.apply(apply.manifest, apply.manager, apply.force));
     if (label !== undefined) await this.api.patch(label.object, 'merge', { metadata: { labels: label.labels } }, label.manager);
-    if (patch !== undefined) {
-      const { object, manager, subresource, merge, strategic, json } = patch;
-      const kind = merge === undefined ? (strategic === undefined ? 'json' : 'strategic') : 'merge';
-      await this.api.patch(object, kind, merge ?? strategic ?? json, manager, subresource);
-    }
+    if (patch !== undefined) await this.#patch(patch);
     if (remove === undefined) return;
     await this.api.delete(remove.object, remove.propagation);
     const isGone = async (): Promise<boolean> => (await this.api.get(remove.object)) === undefined;
     if (remove.wait) await waitUntil(isGone, { what: `${remove.object} to be gone`, timeoutMs: 30_000 });
+  }
+
+  async #patch({ object, manager, subresource, merge, strategic, json, until }: NonNullable<Step['patch']>): Promise<void> {
+    const kind = merge === undefined ? (strategic === undefined ? 'json' : 'strategic') : 'merge';
+    const once = async (): Promise<boolean> => {
+      await this.api.patch(object, kind, merge ?? strategic ?? json, manager, subresource);
+      return until === undefined || differences(until, await this.api.get(object)).length === 0;
+    };
+    await waitUntil(once, { what: `${object} to be as the patch wants it`, timeoutMs: 30_000 });
   }
 
   #remember(manifests: readonly { kind: string; apiVersion: string; metadata: { name: string; namespace?: string } }[]): void {

@@ -56,6 +56,8 @@ const patch = z
     merge: values.optional(),
     strategic: values.optional(),
     json: z.array(values).optional(),
+    /** Patches again and again until the object has these values. */
+    until: values.optional(),
   })
   .superRefine((value, context) => {
     const kinds = [value.merge, value.strategic, value.json].filter((one) => one !== undefined);
