@@ -62,7 +62,8 @@ describe('An object of the unit that lost the label of the agent while this was 
     }
     await cluster.kubectl(['label', 'configmap', 'a', '-n', namespace, 'kas.gitops/agent-']);
     await using engine = start(agentId);
-    expect(actions(await engine.apply('one', [configMap(namespace, 'a')]))).toEqual(['ConfigMap a configured']);
+    expect(actions(await engine.apply('one', [configMap(namespace, 'a')]))).toEqual(['ConfigMap a unchanged']);
+    expect(await engine.drift(() => true)).toMatchObject({ outcome: 'corrected', deleted: false });
     expect((await api.get(path('a')))?.metadata.labels?.['kas.gitops/agent']).toBe(String(agentId));
   });
 });

@@ -10,10 +10,15 @@ import { Prerequisites } from './apply/prerequisites.ts';
 import { EventFeed } from './events/event-feed.ts';
 import type { ManagedObject } from './events/event-filter.ts';
 import { Inventory } from './inventory/inventory.ts';
+import { ParentWatch } from './inventory/parent-watch.ts';
 import type { LiveEntry } from './live/live-entry.ts';
 import { LiveState } from './live/live-state.ts';
+import { StateStore } from './memory/state-store.ts';
 import { Backends } from './order/backends.ts';
 import { WaitingRoom } from './order/waiting-room.ts';
+import { awaitedUnits, type Standpoint } from './prune/hand-over.ts';
+import { OwnParts } from './prune/own-parts.ts';
+import { Removals } from './prune/removals.ts';
 import type { EngineParts, Neighbours } from './sync-context.ts';
 import type { Configuration, Engine, Reporter, Unit, UnitBundle } from './unit.ts';
 import { UnitSync } from './unit-sync.ts';
@@ -24,6 +29,10 @@ export interface EngineDeps {
   readonly agent: { readonly id: number; readonly name: string };
   /** Of the ApplySet parents: the agent's own. Created when it does not exist. */
   readonly namespace: string;
+  /** Of the pod the agent runs in, in that namespace; empty or absent outside of a cluster. */
+  readonly podName?: string;
+  /** How long a prune is held for the bundles of other units, which may want its objects; two minutes when absent. */
+  readonly handOverMs?: number;
   readonly log: Logger;
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
@@ -31,6 +40,9 @@ export interface EngineDeps {
 
 /** For requests that are on their way when the engine stops. */
 const GRACE_MS = 5_000;
+const HAND_OVER_MS = 120_000;
+/** A whole unit waits longer: a new one in its place may need a repository that was never read before. */
+const REMOVAL_PATIENCE = 5;
 
 /** The engine of one agent. Bundles may be submitted before it runs; nothing is done until then. */
 export function createEngine(deps: EngineDeps): Engine & Part {
@@ -58,6 +70,8 @@ class UnitEngine implements Engine, Part {
   readonly #room = new WaitingRoom();
   readonly #backends: Backends;
   readonly #events: EventFeed;
+  readonly #parentWatch: ParentWatch;
+  readonly #removals: Removals;
   /** Rejects when a unit's loop ends by a bug; the engine ends with it. */
   readonly #broken = Promise.withResolvers<never>();
   #signal: AbortSignal | undefined;
@@ -68,21 +82,38 @@ class UnitEngine implements Engine, Part {
     const { cluster, agent, log } = deps;
     const fieldManager = `agentk-${agent.id}`;
     const observer = {
-      seen: (entry: LiveEntry, object: LiveObject) => this.#each((sync) => sync.seen(entry, object)),
-      lost: (entry: LiveEntry) => this.#each((sync) => sync.lost(entry)),
+      seen: (entry: LiveEntry, object: LiveObject) => {
+        this.#each((sync) => sync.seen(entry, object));
+        this.#removals.seen(entry, object);
+      },
+      lost: (entry: LiveEntry) => {
+        this.#each((sync) => sync.lost(entry));
+        this.#removals.lost(entry);
+      },
     };
     const catalog = new Catalog(cluster, this.#now);
     const live = new LiveState({ cluster, agentId: agent.id, observer, log });
     const applier = new Applier({ cluster, catalog, live, agentId: agent.id, fieldManager });
-    this.#parts = { cluster, catalog, live, applier, agentId: agent.id, fieldManager, hardStop: this.#hardStop.signal };
+    const ownParts = new OwnParts({ cluster, namespace: deps.namespace, podName: deps.podName ?? '' });
+    const identity = { agentId: agent.id, agentName: agent.name, fieldManager };
+    this.#parts = { cluster, catalog, live, applier, ownParts, ...identity, hardStop: this.#hardStop.signal };
     const appeared = (unit: string): void => this.#units.get(unit)?.sync.resync();
     this.#prerequisites = new Prerequisites({ cluster, catalog, appeared, log }, this.#hardStop.signal);
     this.#backends = new Backends({ cluster, room: this.#room, log }, this.#hardStop.signal);
     const objects = { managed: (id: ObjectId) => this.#managed(id) };
     this.#events = new EventFeed({ cluster, objects, report: (event) => deps.reporter.event(event), now: this.#now, log });
+    this.#parentWatch = new ParentWatch({
+      cluster,
+      agentId: agent.id,
+      namespace: deps.namespace,
+      changed: (name, parent) => this.#parentChanged(name, parent),
+      log,
+    });
+    this.#removals = this.#createRemovals();
   }
 
   configure(configuration: Configuration): void {
+    this.#removals.configure(configuration);
     const names = new Set(configuration.units.map(({ name }) => name));
     for (const [name, running] of this.#units) if (!names.has(name)) this.#remove(name, running);
     for (const unit of configuration.units) {
@@ -91,12 +122,17 @@ class UnitEngine implements Engine, Part {
       else running.sync.configure(unit);
     }
     this.#early.clear();
+    this.#neighbourMoved();
   }
 
   submit(bundle: UnitBundle): void {
     const running = this.#units.get(bundle.unit);
-    if (running === undefined) this.#early.set(bundle.unit, bundle);
-    else running.sync.submit(bundle);
+    if (running === undefined) {
+      this.#early.set(bundle.unit, bundle);
+      return;
+    }
+    running.sync.submit(bundle);
+    this.#neighbourMoved();
   }
 
   held(): readonly UnitBundle[] {
@@ -115,6 +151,8 @@ class UnitEngine implements Engine, Part {
     this.#signal = signal;
     for (const running of this.#units.values()) this.#start(running, signal);
     const events = this.#events.run(signal);
+    const parents = this.#parentWatch.run(signal);
+    this.#removals.start(signal);
     ready();
     await Promise.race([aborted(signal), this.#broken.promise]);
     const done = new AbortController();
@@ -123,24 +161,30 @@ class UnitEngine implements Engine, Part {
       () => undefined,
     );
     await Promise.all([...this.#leaving.values(), ...[...this.#units.values()].map(({ ended }) => ended)]);
+    await this.#removals.stopped();
     done.abort();
     this.#hardStop.abort(new DOMException('The engine stops', 'AbortError'));
-    await Promise.all([this.#parts.live.close(), events]);
+    await Promise.all([this.#parts.live.close(), events, parents]);
   }
 
   #add(unit: Unit): void {
     const { cluster, agent, namespace, reporter, log } = this.#deps;
     const { fieldManager } = this.#parts;
-    const inventory = new Inventory({ cluster, agentId: agent.id, namespace, version: VERSION, fieldManager }, unit.name);
+    const inventory = this.#inventory(unit.name);
+    const owner = { applySetId: inventory.applySetId, fieldManager };
+    const parentUid = (): string | undefined => inventory.uid;
+    const stateStore = new StateStore({ cluster, agentId: agent.id, namespace, owner, parentUid, log }, unit.name);
     const sync: UnitSync = new UnitSync({
       unit,
       parts: this.#parts,
       inventory,
+      stateStore,
       neighbours: this.#neighboursOf(unit.name),
       prerequisites: this.#prerequisites,
       backends: this.#backends,
       room: this.#room,
       finished: () => this.#each((other) => other !== sync && other.reclaim()),
+      handOverMs: this.#deps.handOverMs ?? HAND_OVER_MS,
       reporter,
       log,
       now: this.#now,
@@ -165,9 +209,46 @@ class UnitEngine implements Engine, Part {
 
   #start(running: Running, signal: AbortSignal): void {
     const { sync, stop } = running;
-    const before = this.#leaving.get(sync.unit.name) ?? Promise.resolve();
+    const { name } = sync.unit;
+    const before = Promise.all([this.#leaving.get(name), this.#removals.ended(name)]);
     running.ended = before.then(async () => await sync.run(AbortSignal.any([stop.signal, signal])));
     running.ended.catch((error: unknown) => this.#broken.reject(error));
+  }
+
+  #inventory(unit: string): Inventory {
+    const { cluster, agent, namespace } = this.#deps;
+    const { fieldManager } = this.#parts;
+    return new Inventory({ cluster, agentId: agent.id, namespace, version: VERSION, fieldManager }, unit);
+  }
+
+  #createRemovals(): Removals {
+    const { agent, log, handOverMs = HAND_OVER_MS } = this.#deps;
+    return new Removals({
+      agent,
+      parts: this.#parts,
+      inventory: (unit) => this.#inventory(unit),
+      parents: () => this.#parentWatch.parents,
+      left: async (unit) => await this.#leaving.get(unit),
+      claimedBy: (key) => [...this.#units.values()].find(({ sync }) => sync.wants(key) === true)?.sync.unit.name,
+      behind: () => awaitedUnits(undefined, this.#standpoints()),
+      handOverMs: handOverMs * REMOVAL_PATIENCE,
+      log,
+      now: this.#now,
+    });
+  }
+
+  #parentChanged(name: string, parent: LiveObject | undefined): void {
+    this.#each((sync) => sync.parentName === name && sync.parentChanged(parent));
+    this.#removals.parentChanged(name, parent);
+  }
+
+  #neighbourMoved(): void {
+    this.#each((sync) => sync.neighbourMoved());
+    this.#removals.neighbourMoved();
+  }
+
+  #standpoints(): readonly Standpoint[] {
+    return [...this.#units.values()].map(({ sync: { unit, bundle } }) => ({ unit, bundle }));
   }
 
   #managed(id: ObjectId): ManagedObject | undefined {
@@ -184,6 +265,7 @@ class UnitEngine implements Engine, Part {
     const others = (): readonly UnitSync[] => [...this.#units].flatMap(([other, { sync }]) => (other === name ? [] : [sync]));
     return {
       claimedBy: (key) => others().find((sync) => sync.wants(key) === true)?.unit.name,
+      behind: () => awaitedUnits(this.#units.get(name)?.sync, others()),
       dependency: (key) =>
         others()
           .find((sync) => sync.wants(key) === true)

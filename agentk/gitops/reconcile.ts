@@ -3,13 +3,17 @@ import { applyInOrder } from './apply/apply.ts';
 import { placeBundle } from './desired/desired.ts';
 import { followScope } from './inventory/follow-scope.ts';
 import { type Inventory, scopeOf, unite } from './inventory/inventory.ts';
+import { removalNotes } from './inventory/removal-notes.ts';
+import { findStrays } from './memory/strays.ts';
+import type { UnitMemory } from './memory/unit-memory.ts';
 import type { Gatekeeper } from './order/gatekeeper.ts';
 import type { ChangeSet } from './plan/change-set.ts';
 import { orderObjects } from './plan/order.ts';
 import { planSync } from './plan/plan.ts';
 import type { TrackedObject } from './plan/tracked-object.ts';
 import type { UnitObjects } from './plan/unit-objects.ts';
-import { prune, reasonNotToPrune } from './prune/prune.ts';
+import { pruneObjection } from './prune/objection.ts';
+import type { Pruner } from './prune/pruner.ts';
 import type { EngineParts, Neighbours } from './sync-context.ts';
 import type { Unit, UnitBundle } from './unit.ts';
 
@@ -18,13 +22,17 @@ export interface Reconciliation {
   readonly bundle: UnitBundle;
   /** Digest of the bundle whose prune a person confirmed; empty: none. */
   readonly confirmedPrune: string;
+  readonly pruner: Pruner;
   readonly objects: UnitObjects;
   readonly inventory: Inventory;
+  readonly memory: UnitMemory;
   readonly neighbours: Neighbours;
   readonly parts: EngineParts;
   readonly gate: Gatekeeper;
   /** The live object differs from what was applied before this agent started. */
   readonly drifted: (tracked: TrackedObject, live: LiveObject) => void;
+  /** The object is not there any more, though an agent before this one applied it. */
+  readonly lost: (tracked: TrackedObject) => void;
   /** Called whenever an object's outcome is known. */
   readonly progress: () => void;
 }
@@ -34,18 +42,21 @@ export interface Reconciliation {
  * objects are outcomes; it throws when nothing could be done, or the signal's reason, with no request left on its way.
  */
 export async function reconcile(sync: Reconciliation, signal: AbortSignal): Promise<ChangeSet> {
-  const { unit, bundle, objects, inventory, neighbours, parts, gate, progress, drifted } = sync;
+  const { unit, bundle, objects, inventory, memory, pruner, neighbours, parts, gate, progress, drifted } = sync;
   const { live } = parts;
   const { applySetId } = inventory;
 
   // Find the place of every object in this cluster.
   const placed = await placeBundle(bundle.bundle, parts.catalog, unit.defaultNamespace, signal);
+  await memory.recall(signal);
   objects.expect(placed.desired, placed.failed);
 
   // See what is there: watch every kind that the unit has or had.
   const before = await inventory.load(signal);
   const { desired, failed, unseen } = await followScope(placed, before, parts, signal);
   objects.expect(desired, failed);
+  for (const tracked of objects.vanished(live)) sync.lost(tracked);
+  const strays = await findStrays(objects, applySetId, parts, neighbours, signal);
 
   // Compare.
   const plan = planSync({
@@ -53,14 +64,14 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
     desired,
     known: (key) => objects.known(key, unit.driftPolicy),
     live: (key) => live.get(key),
-    members: live.members(applySetId),
+    members: [...live.members(applySetId), ...strays],
     applySetId,
     fieldManager: parts.fieldManager,
     ...neighbours,
   });
 
   // Say what will be ours before it is.
-  await inventory.widen(scopeOf(desired.map(({ id }) => id)), parts.hardStop);
+  await inventory.widen(scopeOf(desired.map(({ id }) => id)), removalNotes(unit, parts.agentName), parts.hardStop);
   signal.throwIfAborted();
 
   // Apply.
@@ -73,13 +84,29 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
   const apply = { steps: plan.steps, order, gate, objects: objects.byKey, applySetId, unit, parts, progress, drifted };
   await applyInOrder(apply, signal);
 
-  // Prune, but only when Git's word is known to be whole and in place.
-  const notPruned = plan.surplus.length === 0 ? '' : reasonNotToPrune(unit, bundle, objects.all());
-  const surplus = notPruned === '' ? plan.surplus : [];
-  const pruned = await prune({ surplus, applySetId, parts, timeoutMs: unit.reconcileTimeoutMs }, signal);
-
+  // Prune, but only when Git's word is known to be whole and in place, and small or confirmed.
+  const held = plan.surplus.length === 0 ? undefined : gate.pruneObjection();
+  const notPruned =
+    held ??
+    pruneObjection({
+      unit,
+      bundle,
+      objects: objects.all(),
+      surplus: plan.surplus,
+      awaited: pruner.hold(plan.surplus, neighbours.behind()),
+      confirmations: [sync.confirmedPrune, inventory.confirmation],
+      howToConfirm: inventory.howToConfirm,
+    });
+  const surplus = notPruned === undefined ? plan.surplus : [];
+  const claimedBy = (key: string): string | undefined => neighbours.claimedBy(key);
+  const wanted = (key: string): boolean => objects.get(key) !== undefined;
+  const pruned = [
+    ...(await pruner.prune({ surplus, policy: unit, parts, claimedBy, wanted }, signal)),
+    ...pruner.handOver(plan.claims),
+  ];
+  for (const { entry, outcome } of pruned) if (outcome.action === 'pruned') objects.letGo(entry.key);
   // Forget where nothing is left.
-  if (notPruned === '' && failed.length === 0) {
+  if (notPruned === undefined && failed.length === 0) {
     const left = pruned.filter(({ outcome }) => outcome.action !== 'pruned').map(({ entry }) => entry.id);
     const scope = scopeOf([...desired.map(({ id }) => id), ...left]);
     await inventory.narrow(unite(scope, { kinds: unseen, namespaces: new Set() }), signal);

@@ -1,6 +1,6 @@
 import { AbortScope, sleep } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
-import { isAbort, toError, UnavailableError } from '../../lib/errors.ts';
+import { isAbort, toError, UnavailableError, UserError } from '../../lib/errors.ts';
 import { Latest } from '../../lib/latest.ts';
 import type { Logger } from '../../lib/log.ts';
 import { formatObjectId } from '../../lib/object-id.ts';
@@ -12,6 +12,8 @@ import { bundleKeys } from './desired/desired.ts';
 import { DriftWatch } from './drift/drift-watch.ts';
 import type { Inventory } from './inventory/inventory.ts';
 import type { LiveEntry } from './live/live-entry.ts';
+import type { StateStore } from './memory/state-store.ts';
+import { UnitMemory } from './memory/unit-memory.ts';
 import type { Backends } from './order/backends.ts';
 import { unreadiness } from './order/dependency.ts';
 import { Gatekeeper } from './order/gatekeeper.ts';
@@ -19,6 +21,7 @@ import { unitTopic, type WaitingRoom } from './order/waiting-room.ts';
 import { type ChangeSet, retryOf } from './plan/change-set.ts';
 import { NOT_TRIED, type TrackedObject } from './plan/tracked-object.ts';
 import { UnitObjects } from './plan/unit-objects.ts';
+import { Pruner } from './prune/pruner.ts';
 import { reconcile } from './reconcile.ts';
 import { SyncLog } from './status/sync-log.ts';
 import { UnitStatus } from './status/unit-status.ts';
@@ -29,12 +32,15 @@ export interface UnitSyncDeps {
   readonly unit: Unit;
   readonly parts: EngineParts;
   readonly inventory: Inventory;
+  readonly stateStore: StateStore;
   readonly neighbours: Neighbours;
   readonly prerequisites: Prerequisites;
   readonly backends: Backends;
   readonly room: WaitingRoom;
   /** The unit has finished a sync: objects that it gave up are free for others. */
   readonly finished: () => void;
+  /** How long a prune is held for the bundles of other units. */
+  readonly handOverMs: number;
   readonly reporter: Reporter;
   readonly log: Logger;
   readonly now: () => number;
@@ -49,6 +55,8 @@ const SLOWLY = { initialMs: 30_000, maxMs: 300_000, factor: 2, jitter: 0.3, rese
  */
 export class UnitSync {
   readonly applySetId: string;
+  /** Of its ApplySet parent. */
+  readonly parentName: string;
   readonly #deps: UnitSyncDeps;
   readonly #objects = new UnitObjects();
   readonly #requests = new Latest<'sync'>();
@@ -56,6 +64,8 @@ export class UnitSync {
   readonly #status: UnitStatus;
   readonly #log: SyncLog;
   readonly #driftWatch: DriftWatch;
+  readonly #memory: UnitMemory;
+  readonly #pruner: Pruner;
   readonly #soon = new Backoff(SOON);
   readonly #slowly = new Backoff(SLOWLY);
   readonly #gate: Gatekeeper;
@@ -78,9 +88,14 @@ export class UnitSync {
     this.#deps = deps;
     this.#unit = deps.unit;
     this.applySetId = deps.inventory.applySetId;
+    this.parentName = deps.inventory.name;
     this.#log = new SyncLog(deps.log, deps.now);
     this.#status = new UnitStatus({ objects: this.#objects, report: (state) => this.#tell(state), now: deps.now });
     this.#gate = this.#createGate(deps);
+    const { applySetId } = this;
+    const { now, handOverMs } = deps;
+    this.#pruner = new Pruner({ applySetId, wake: () => this.resync(), now, handOverMs });
+    this.#memory = new UnitMemory(deps.stateStore, this.#objects, deps.log, deps.parts.hardStop);
     this.#driftWatch = new DriftWatch(
       {
         parts: deps.parts,
@@ -102,7 +117,9 @@ export class UnitSync {
         changed: (tracked) => {
           this.#status.changed(tracked);
           deps.room.changed(tracked.key);
+          if (tracked.health === 'current') this.#memory.touch();
         },
+        wrote: () => this.#memory.touch(),
         now: deps.now,
       },
       this.#stop.signal,
@@ -162,6 +179,19 @@ export class UnitSync {
     if (this.#objects.all().some(({ outcome }) => outcome.reason === 'OwnedByOther')) this.resync();
   }
 
+  /** Another unit has its bundle now, or is configured in another way. */
+  neighbourMoved(): void {
+    if (this.#pruner.waitsForOthers) this.resync();
+  }
+
+  /** What a watch tells of the ApplySet parent; undefined: it is gone. */
+  parentChanged(parent: LiveObject | undefined): void {
+    const { inventory } = this.#deps;
+    const before = inventory.confirmation;
+    const damaged = inventory.observe(parent);
+    if (damaged || inventory.confirmation !== before) this.resync();
+  }
+
   /** Whether the newest bundle holds the object; undefined while there is none. */
   wants(key: string): boolean | undefined {
     return this.#bundle === undefined ? undefined : this.#wanted.has(key);
@@ -181,15 +211,21 @@ export class UnitSync {
   }
 
   seen(entry: LiveEntry, live: LiveObject): void {
+    this.#pruner.seen(entry, live);
     const tracked = this.#objects.get(entry.key);
     // Fields are owned by their names in the manifest's version.
     const version = live.apiVersion.slice(live.apiVersion.indexOf('/') + 1);
+    if (tracked === undefined && entry.partOf === this.applySetId) {
+      this.#objects.sight(entry.key, live, this.#deps.parts.fieldManager);
+    }
     if (tracked === undefined || version !== tracked.desired.manifest.version) return;
     this.#driftWatch.seen(tracked, live);
   }
 
   lost(entry: LiveEntry): void {
+    this.#pruner.lost(entry);
     const tracked = this.#objects.get(entry.key);
+    if (tracked === undefined) this.#objects.unsight(entry.key);
     if (tracked?.outcome.reason === 'Terminating') this.resync();
     else if (tracked !== undefined) this.#driftWatch.lost(tracked);
   }
@@ -209,6 +245,8 @@ export class UnitSync {
     }
     await this.#driftWatch.idle();
     this.#gate.close();
+    this.#pruner[Symbol.dispose]();
+    await this.#memory.flush();
     this.#status.close();
   }
 
@@ -222,6 +260,7 @@ export class UnitSync {
     if (first) {
       this.#begun = bundle;
       this.#gate.startOver();
+      this.#pruner.startOver();
       this.#objects.startOver(NOT_TRIED);
       this.#status.begin(bundle, this.#unit.reconcileTimeoutMs);
     }
@@ -239,11 +278,14 @@ export class UnitSync {
         confirmedPrune,
         objects: this.#objects,
         inventory,
+        memory: this.#memory,
+        pruner: this.#pruner,
         neighbours,
         parts,
         gate: this.#gate,
         progress,
         drifted,
+        lost: (tracked: TrackedObject) => this.#driftWatch.lost(tracked),
       };
       const changes = await reconcile(sync, scope.signal);
       this.#finish(bundle, changes, startedAt);
@@ -279,6 +321,7 @@ export class UnitSync {
   #finish(bundle: UnitBundle, changes: ChangeSet, startedAt: number): void {
     const { phase } = this.#status.finish(changes);
     this.#log.finished(bundle, changes, phase, startedAt);
+    this.#memory.touch();
     const { prerequisites } = this.#deps;
     prerequisites.await(
       this.#unit.name,
@@ -291,7 +334,8 @@ export class UnitSync {
   #fail(bundle: UnitBundle, error: Error): void {
     const refusal = error instanceof KubeError ? classifyRefusal(error) : undefined;
     const transient = error instanceof UnavailableError || refusal?.retry === 'soon' || refusal?.retry === 'at_once';
-    const reason = refusal?.reason ?? (transient ? 'Unavailable' : 'InternalError');
+    const known = error instanceof UserError ? error.reason : 'InternalError';
+    const reason = refusal?.reason ?? (transient ? 'Unavailable' : known);
     this.#status.fail({ reason, message: error.message, permanent: !transient });
     this.#log.failed(bundle, reason, error);
     this.#tryAgain(transient ? 'soon' : 'slowly');

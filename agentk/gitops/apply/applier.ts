@@ -5,7 +5,7 @@ import { KubeError } from '../../kube/kube-error.ts';
 import { applyBody } from '../desired/apply-body.ts';
 import type { Desired } from '../desired/desired.ts';
 import { AGENT_ID, DIGEST, PART_OF } from '../desired/labels.ts';
-import { adoptionPatch } from '../drift/adopt.ts';
+import { type AdoptionOptions, adoptionPatch } from '../drift/adopt.ts';
 import type { LiveState } from '../live/live-state.ts';
 import type { Outcome, TrackedObject } from '../plan/tracked-object.ts';
 import { classifyRefusal } from './apply-errors.ts';
@@ -77,12 +77,13 @@ export class Applier {
    */
   async applyOver(tracked: TrackedObject, applySetId: string, live: LiveObject, signal: AbortSignal): Promise<Applied> {
     const conditions = { force: true, uid: live.metadata.uid };
-    await this.adopt(tracked, live, false, signal);
+    const taken = tracked.digest !== tracked.desired.object.digest;
+    await this.adopt(tracked, live, { structs: false, taken }, signal);
     try {
       return await this.apply(tracked, applySetId, conditions, signal);
     } catch (error) {
       const refused = error instanceof KubeError && (error.code === 422 || error.code === 500);
-      if (!refused || !(await this.adopt(tracked, live, true, signal))) throw error;
+      if (!refused || !(await this.adopt(tracked, live, { structs: true, taken }, signal))) throw error;
       return await this.apply(tracked, applySetId, conditions, signal);
     }
   }
@@ -99,14 +100,14 @@ export class Applier {
 
   /**
    * Moves what an edit put in place of our fields into our own entry, so that the next apply removes it; false when there
-   * is nothing of that kind. See `adoptionPatch` for `structs`.
+   * is nothing of that kind.
    */
-  async adopt(tracked: TrackedObject, live: LiveObject, structs: boolean, signal: AbortSignal): Promise<boolean> {
+  async adopt(tracked: TrackedObject, live: LiveObject, options: AdoptionOptions, signal: AbortSignal): Promise<boolean> {
     const ref = this.ref(tracked.desired);
     if (ref === undefined || tracked.state === undefined) return false;
     let object = live;
     for (let tries = 1; ; tries += 1) {
-      const patch = adoptionPatch(tracked.state, object, this.#deps.fieldManager, { structs });
+      const patch = adoptionPatch(tracked.state, object, this.#deps.fieldManager, options);
       if (patch === undefined) return false;
       try {
         await this.#deps.cluster.jsonPatch(ref, patch, this.#deps.fieldManager, signal);

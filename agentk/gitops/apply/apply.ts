@@ -144,10 +144,18 @@ class ApplyRun {
   }
 
   async #perform(step: Step, tracked: TrackedObject): Promise<Outcome> {
+    // A correction was faster.
+    if (step.kind === 'contact' && this.#isBack(tracked)) return unchanged(tracked);
+    if (step.reason === 'Drifted' && !tracked.dirty) return unchanged(tracked);
     if (step.kind === 'contact') return await meet(tracked, { ...this.#input, contact: this.#contact }, this.#signal);
     if (step.kind === 'verify' && (await this.#verified(tracked))) return unchanged(tracked);
-    if (step.reason === 'Drifted') return await this.#restore(tracked);
+    if (step.reason === 'Drifted' || tracked.dirty) return await this.#restore(tracked);
     return await this.#apply(tracked);
+  }
+
+  #isBack({ key, state, proven, digest, desired }: TrackedObject): boolean {
+    const known = state !== undefined && proven && digest === desired.object.digest;
+    return known && this.#input.parts.live.get(key)?.uid === state.uid;
   }
 
   /** A correction that did not come about when the drift was seen. */
@@ -178,7 +186,7 @@ class ApplyRun {
 
   async #verified(tracked: TrackedObject): Promise<boolean> {
     const { group, kind } = tracked.desired.id;
-    const { parts, applySetId } = this.#input;
+    const { parts, applySetId, drifted } = this.#input;
     const ref = parts.applier.ref(tracked.desired);
     if (ref === undefined) return false;
     const place = `${group}|${kind}|${tracked.desired.manifest.version}`;
@@ -190,6 +198,8 @@ class ApplyRun {
     const object = (await list).get(tracked.key);
     if (object === undefined) return false;
     if (isHeldByNamed(tracked, object, this.#input.unit.takeOverFrom, parts.fieldManager)) return false;
+    if (!tracked.proven) drifted(tracked, object);
+    if (tracked.state !== undefined) return true;
     if (covers(parts.applier.body(tracked.desired, applySetId), object)) tracked.settle(object, parts.fieldManager);
     else if (!(await this.#compared(tracked, object))) return false;
     return tracked.state !== undefined;

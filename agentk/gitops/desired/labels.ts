@@ -12,8 +12,19 @@ export const APPLYSET_NAMESPACES = 'applyset.kubernetes.io/additional-namespaces
 export const AGENT_ID = 'kas.gitops/agent';
 /** Annotation of members: digest of the manifest applied last, so that a restarted agent knows what it did. */
 export const DIGEST = 'kas.gitops/digest';
+/** Label of what is remembered of a unit's objects: the id of their ApplySet. */
+export const STATE_OF = 'kas.gitops/state-of';
 /** Annotation of the parent: the unit it belongs to, for people. */
 export const UNIT = 'kas.gitops/unit';
+
+/** Annotation of the parent: what becomes of the objects when the unit leaves the configuration, `orphan` or `prune`. */
+export const REMOVAL_POLICY = 'kas.gitops/removal-policy';
+/** Annotation of the parent: how they are pruned then, as JSON. */
+export const REMOVAL_RULES = 'kas.gitops/removal-rules';
+/** Annotation of the parent: commit of the configuration in which the unit was found missing. */
+export const REMOVED_AT = 'kas.gitops/removed-at';
+/** Annotation of the parent, written by persons: the commit or bundle whose prune may go over the budget. */
+export const CONFIRM_PRUNE = 'kas.gitops/confirm-prune';
 
 const KEEP: readonly (readonly [annotation: string, value: RegExp])[] = [
   ['kas.gitops/prune', /^disabled$/],

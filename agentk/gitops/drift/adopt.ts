@@ -5,6 +5,7 @@ import {
   type FieldKeys,
   isApplyEntry,
   isItemKey,
+  isLeaf,
   nodeAt,
   placedAt,
   unionOf,
@@ -27,6 +28,11 @@ export interface AdoptionOptions {
    * Only after the plain forced apply was refused (422 or 500), for it takes everything new in the struct.
    */
   readonly structs: boolean;
+  /**
+   * Also the fields themselves that others took from us: for an apply of another manifest, which may have them no more. A
+   * field that somebody edited and Git drops then goes, instead of staying as the editor's.
+   */
+  readonly taken?: boolean;
 }
 
 /**
@@ -71,22 +77,27 @@ interface LostPlaces {
   readonly lists: readonly FieldKeys[];
   /** Structs of which a field of ours is wholly gone. */
   readonly structs: readonly FieldKeys[];
+  /** Fields of ours that are gone, each by itself. */
+  readonly leaves: readonly FieldKeys[];
 }
 
 /** Also looks inside what is wholly lost: a Service with one port, now edited, has lost the whole list. */
 function lostPlaces(applied: FieldsV1, now: FieldsV1 | undefined): LostPlaces {
   const lists: FieldKeys[] = [];
   const structs: FieldKeys[] = [];
+  const leaves: FieldKeys[] = [];
   const visit = (node: FieldsV1, left: FieldsV1 | undefined, keys: FieldKeys): void => {
     const lost = Object.keys(node).filter((key) => key !== '.' && left?.[key] === undefined);
-    if (lost.some(isItemKey)) lists.push(keys);
-    if (lost.some((key) => key.startsWith('f:'))) structs.push(keys);
+    const inMetadata = keys[0] === 'f:metadata';
+    if (!inMetadata && lost.some(isItemKey)) lists.push(keys);
+    if (!inMetadata && lost.some((key) => key.startsWith('f:'))) structs.push(keys);
     for (const [key, child] of Object.entries(node)) {
-      if (keys.length > 0 || key !== 'f:metadata') visit(child, left?.[key], [...keys, key]);
+      if (isLeaf(child) && left?.[key] === undefined) leaves.push([...keys, key]);
+      visit(child, left?.[key], [...keys, key]);
     }
   };
   visit(applied, now, []);
-  return { lists, structs };
+  return { lists, structs, leaves };
 }
 
 /** Paths in `theirs` at the lost places that nobody is known to have had. */
@@ -103,7 +114,8 @@ function intruders(
       .map((key) => [...keys, key]);
   const items = lost.lists.flatMap((keys) => at(keys, isItemKey));
   const fields = options.structs ? lost.structs.flatMap((keys) => at(keys, (key) => key.startsWith('f:'))) : [];
-  return [...items, ...fields];
+  const taken = options.taken === true ? lost.leaves.filter((keys) => nodeAt(theirs, keys) !== undefined) : [];
+  return [...items, ...fields, ...taken];
 }
 
 interface Adoption {

@@ -20,6 +20,8 @@ export interface CorrectorDeps {
   readonly problem: (tracked: TrackedObject, error: Error) => void;
   /** Health of an object may have changed. */
   readonly changed: (tracked: TrackedObject) => void;
+  /** An object was written, and is known anew. */
+  readonly wrote: () => void;
   readonly now: () => number;
 }
 
@@ -116,6 +118,7 @@ export class Corrector {
     try {
       const { applier, hardStop } = this.#deps.parts;
       const { object } = await applier.applyOver(tracked, this.#deps.applySetId, live, hardStop);
+      this.#deps.wrote();
       const after = ownedState(object, fieldManager)?.valuesDigest;
       // Said once: from here on the object is judged by what it is now.
       const message = before === after ? '' : 'Changed again on its way in, by admission or defaults: accepted as it is now';
@@ -129,6 +132,7 @@ export class Corrector {
     const { applier, hardStop } = this.#deps.parts;
     try {
       await applier.apply(tracked, this.#deps.applySetId, { force: false, uid: undefined }, hardStop);
+      this.#deps.wrote();
       return { outcome: 'corrected', message: '', resolvedAt: this.#date() };
     } catch (error) {
       return this.#failed(tracked, error);

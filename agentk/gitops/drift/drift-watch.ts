@@ -43,12 +43,14 @@ export class DriftWatch {
     if (tracked.writing) return tracked.later(() => this.seen(tracked, live));
     if (tracked.assess(live)) this.#deps.changed(tracked);
     if (live.metadata.deletionTimestamp !== undefined) return;
+    tracked.missing = false;
+    if (!tracked.proven) this.#prove(tracked, live);
     if (tracked.state === undefined) return this.#recognise(tracked, live);
     // The event of our own write.
     if (tracked.state.resourceVersion === live.metadata.resourceVersion) return;
-    // What belongs to an older manifest is about to be applied anyway.
-    if (tracked.digest !== tracked.desired.object.digest) return;
-    this.#judge(tracked, live);
+    // What belongs to an older manifest is about to be applied anyway, with a look at what was put in its place.
+    if (tracked.digest === tracked.desired.object.digest) this.#judge(tracked, live);
+    else if (judge(tracked.state, live, this.#deps.parts.fieldManager).kind === 'drifted') tracked.dirty = true;
   }
 
   lost(tracked: TrackedObject): void {
@@ -57,6 +59,7 @@ export class DriftWatch {
     if (this.#deps.parts.live.get(tracked.key) !== undefined) return;
     const { state } = tracked;
     const policy = this.#deps.policy();
+    tracked.missing = policy !== 'correct';
     if (state === undefined || policy === 'off' || tracked.digest !== tracked.desired.object.digest) {
       tracked.lose();
       this.#deps.changed(tracked);
@@ -68,6 +71,16 @@ export class DriftWatch {
       const delayMs = this.#fights.delay(tracked.key, ['(lost)']);
       this.#start(tracked, async () => await this.#corrector.bringBack(tracked, state.uid, detectedAt, delayMs));
     } else this.#start(tracked, async () => await this.#reportLoss(tracked, detectedAt));
+  }
+
+  /** After a restart: what is remembered counts for the object that it was, with the manifest that it had. */
+  #prove(tracked: TrackedObject, live: LiveObject): void {
+    const { labels, annotations, uid } = live.metadata;
+    const { applySetId, parts } = this.#deps;
+    const sameUnit = (labels?.[PART_OF] ?? applySetId) === applySetId;
+    const sameManifest = (annotations?.[DIGEST] ?? tracked.digest).startsWith(tracked.digest);
+    if (sameUnit && sameManifest && uid === tracked.state?.uid) tracked.prove(live, parts.fieldManager);
+    else tracked.forget();
   }
 
   /** After a restart: an object that carries the digest of Git's manifest and all its values is ours as it stands. */

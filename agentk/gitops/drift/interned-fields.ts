@@ -20,10 +20,14 @@ const collected = new FinalizationRegistry<string>((json) => {
 
 export function internFields(entry: ManagedFieldsEntry): InternedFields {
   const apiVersion = entry.apiVersion ?? '';
-  const json = JSON.stringify(entry.fieldsV1 ?? emptyFields);
+  return shareFields({ apiVersion, json: JSON.stringify(entry.fieldsV1 ?? emptyFields) });
+}
+
+/** The one that is kept of all that are equal. */
+export function shareFields(fields: InternedFields): InternedFields {
+  const { apiVersion, json } = fields;
   const shared = known.get(json)?.deref();
   if (shared?.apiVersion === apiVersion) return shared;
-  const fields: InternedFields = { apiVersion, json };
   known.set(json, new WeakRef(fields));
   collected.register(fields, json);
   return fields;

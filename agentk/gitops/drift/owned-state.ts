@@ -10,7 +10,7 @@ import { digestOf, slotHash, slotTexts } from './owned-values.ts';
  * from the watch event with the same resourceVersion. Both must be at one API version of the kind: fields have other
  * names in another version.
  *
- * Memory: about 0.6 KB, 4 bytes per owned field and the entry's text (1 to 3 KB for a Deployment), which objects of the
+ * Memory: about 0.6 KB, 2 bytes per owned field and the entry's text (1 to 3 KB for a Deployment), which objects of the
  * same shape share.
  */
 export interface OwnedState {
@@ -23,7 +23,7 @@ export interface OwnedState {
   /** Digest of the owned values, list order included. */
   readonly valuesDigest: string;
   /** A hash per owned value in the order of the entry, to name those that changed. */
-  readonly slotHashes: Uint32Array;
+  readonly slotHashes: Uint16Array;
   /** What plain writes of anyone had left on the object by then: their list items are not intruders. */
   readonly others: readonly InternedFields[];
 }
@@ -39,7 +39,7 @@ export function ownedState(object: LiveObject, manager: string): OwnedState | un
     entryTime: entry.time ?? '',
     entry: internFields(entry),
     valuesDigest: digestOf(texts),
-    slotHashes: Uint32Array.from(texts, slotHash),
+    slotHashes: Uint16Array.from(texts, slotHash),
     others: othersOn(object),
   };
 }

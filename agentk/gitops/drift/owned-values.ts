@@ -44,13 +44,13 @@ export function digestOf(texts: readonly string[]): string {
 }
 
 /**
- * A hash per slot, to name what changed once the digest has told that something did. 32 bits are enough for that
- * (FNV-1a over UTF-16 code units, https://datatracker.ietf.org/doc/html/draft-eastlake-fnv).
+ * A hash per slot, to name what changed once the digest has told that something did. 16 bits are enough for that
+ * (FNV-1a over UTF-16 code units, folded, https://datatracker.ietf.org/doc/html/draft-eastlake-fnv).
  */
 export function slotHash(text: string): number {
   let state = 0x811c9dc5;
   for (let index = 0; index < text.length; index++) state = Math.imul(state ^ text.charCodeAt(index), 0x01000193);
-  return state >>> 0;
+  return ((state >>> 16) ^ state) & 0xffff;
 }
 
 function shapeOf(value: unknown): string {

@@ -1,7 +1,16 @@
 import { createHash } from 'node:crypto';
+import { UserError } from '../../../lib/errors.ts';
 import type { Cluster, LiveObject, ObjectRef, ResourceType } from '../../kube/cluster.ts';
 import { KubeError } from '../../kube/kube-error.ts';
-import { APPLYSET_GROUP_KINDS, APPLYSET_ID, APPLYSET_NAMESPACES, APPLYSET_TOOLING, UNIT } from '../desired/labels.ts';
+import {
+  APPLYSET_GROUP_KINDS,
+  APPLYSET_ID,
+  APPLYSET_NAMESPACES,
+  APPLYSET_TOOLING,
+  CONFIRM_PRUNE,
+  UNIT,
+} from '../desired/labels.ts';
+import { isOlder } from '../drift/judge.ts';
 
 /**
  * Where objects of a unit may be: the ApplySet parent's annotations. The parent names kinds and namespaces, not objects;
@@ -68,7 +77,7 @@ function list(text: string | undefined): readonly string[] {
   return (text ?? '').split(',').filter((part) => part !== '');
 }
 
-const CONFIG_MAPS: ResourceType = {
+export const CONFIG_MAPS: ResourceType = {
   group: '',
   version: 'v1',
   kind: 'ConfigMap',
@@ -86,13 +95,24 @@ export interface InventoryDeps {
   readonly fieldManager: string;
 }
 
-/** The parent of one unit's ApplySet, and what it covers. Requests fail with a `KubeError`. */
+/** Of the API server: on all annotations of an object together. */
+const MAX_ANNOTATION_BYTES = 262_144;
+const NOTHING: Readonly<Record<string, string>> = {};
+
+/**
+ * The parent of one unit's ApplySet, and what it covers. Requests fail with a `KubeError`, a scope that is too big for the
+ * annotations of an object with a `UserError` `InventoryTooLarge`, before anything was written.
+ */
 export class Inventory {
   readonly applySetId: string;
   readonly #deps: InventoryDeps;
   readonly #unit: string;
   readonly #ref: ObjectRef;
   #scope: Scope | undefined;
+  /** As it was last read, written or watched; undefined when it is not known to exist. */
+  #parent: LiveObject | undefined;
+  /** What the parent says beside the scope, of ours. */
+  #notes = NOTHING;
 
   constructor(deps: InventoryDeps, unit: string) {
     this.#deps = deps;
@@ -102,21 +122,50 @@ export class Inventory {
     this.applySetId = applySetId(name, deps.namespace);
   }
 
+  /** Of the parent. */
+  get name(): string {
+    return this.#ref.name;
+  }
+
+  /** Of the parent; undefined while it is not known to exist. */
+  get uid(): string | undefined {
+    return this.#parent?.metadata.uid;
+  }
+
+  /** What a person wrote to confirm a prune over the budget; empty: nothing. */
+  get confirmation(): string {
+    return this.#parent?.metadata.annotations?.[CONFIRM_PRUNE] ?? '';
+  }
+
+  /** An annotation of the parent. */
+  note(name: string): string | undefined {
+    return this.#parent?.metadata.annotations?.[name];
+  }
+
+  /** The command that confirms a prune, but for `=<value>`. */
+  get howToConfirm(): string {
+    return `kubectl annotate --overwrite -n ${this.#ref.namespace} configmap ${this.#ref.name} ${CONFIRM_PRUNE}`;
+  }
+
   /** What the parent covers; read once, then only written by us. */
   async load(signal: AbortSignal): Promise<Scope> {
     if (this.#scope !== undefined) return this.#scope;
     try {
-      this.#scope = parseScope(await this.#deps.cluster.get(this.#ref, signal), this.#deps.namespace);
+      this.#parent = await this.#deps.cluster.get(this.#ref, signal);
+      this.#scope = parseScope(this.#parent, this.#deps.namespace);
     } catch (error) {
       if (!(error instanceof KubeError) || error.code !== 404) throw error;
+      this.#parent = undefined;
       this.#scope = EMPTY_SCOPE;
     }
     return this.#scope;
   }
 
-  async widen(scope: Scope, signal: AbortSignal): Promise<void> {
+  /** Covers `scope`, too, and says `notes`, which are annotations; puts right what somebody changed about the parent. */
+  async widen(scope: Scope, notes: Readonly<Record<string, string>>, signal: AbortSignal): Promise<void> {
     const now = await this.load(signal);
-    if (!isWithin(scope, now)) await this.#write(unite(now, scope), signal);
+    this.#notes = notes;
+    if (!isWithin(scope, now) || (now !== EMPTY_SCOPE && !this.#says(now))) await this.#write(unite(now, scope), signal);
   }
 
   /** Only after everything outside of `scope` was seen to be absent. */
@@ -125,34 +174,69 @@ export class Inventory {
     if (!isWithin(now, this.#withHome(scope))) await this.#write(scope, signal);
   }
 
+  /** Deletes the parent, unless it was changed since it was last seen: 409. */
+  async delete(signal: AbortSignal): Promise<void> {
+    const { uid, resourceVersion } = this.#parent?.metadata ?? {};
+    if (uid === undefined || resourceVersion === undefined) return;
+    await this.#deps.cluster.delete(this.#ref, { uid, resourceVersion, propagationPolicy: 'Background' }, signal);
+    this.#parent = undefined;
+    this.#scope = undefined;
+  }
+
+  /** What a watch tells of the parent: undefined when it is gone or lost its label. True when it has to be written anew. */
+  observe(parent: LiveObject | undefined): boolean {
+    const known = this.#parent?.metadata;
+    if (parent !== undefined && known !== undefined && isOlder(parent.metadata.resourceVersion, known.resourceVersion))
+      return false;
+    this.#parent = parent;
+    return this.#scope !== undefined && this.#scope !== EMPTY_SCOPE && !this.#says(this.#scope);
+  }
+
   async #write(scope: Scope, signal: AbortSignal): Promise<void> {
     const { cluster, fieldManager, namespace } = this.#deps;
+    const annotations = this.#annotations(scope);
+    this.#checkSize(annotations);
     // Without an answer it is not known which of both holds: it is read again then.
     this.#scope = undefined;
-    const body = JSON.stringify({
-      apiVersion: 'v1',
-      kind: 'ConfigMap',
-      metadata: {
-        name: this.#ref.name,
-        namespace,
-        labels: { [APPLYSET_ID]: this.applySetId },
-        annotations: {
-          [APPLYSET_TOOLING]: `agentk/${this.#deps.version}`,
-          [UNIT]: this.#unit,
-          ...scopeAnnotations(scope, namespace),
-        },
-      },
-    });
+    const metadata = { name: this.#ref.name, namespace, labels: { [APPLYSET_ID]: this.applySetId }, annotations };
+    const body = JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata });
+    const apply = async (): Promise<LiveObject> =>
+      (await cluster.apply(this.#ref, body, { fieldManager, force: true }, signal)).object;
     try {
-      await cluster.apply(this.#ref, body, { fieldManager, force: true }, signal);
+      this.#parent = await apply();
     } catch (error) {
       if (!(error instanceof KubeError) || error.code !== 404) throw error;
       const home = JSON.stringify({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } });
       const ref: ObjectRef = { type: NAMESPACES, namespace: '', name: namespace };
       await cluster.apply(ref, home, { fieldManager, force: false }, signal);
-      await cluster.apply(this.#ref, body, { fieldManager, force: true }, signal);
+      this.#parent = await apply();
     }
     this.#scope = this.#withHome(scope);
+  }
+
+  #annotations(scope: Scope): Readonly<Record<string, string>> {
+    const { version, namespace } = this.#deps;
+    const own = { [APPLYSET_TOOLING]: `agentk/${version}`, [UNIT]: this.#unit };
+    return { ...own, ...scopeAnnotations(scope, namespace), ...this.#notes };
+  }
+
+  /** Whether the parent is as our last write should have left it. */
+  #says(scope: Scope): boolean {
+    const { labels, annotations } = this.#parent?.metadata ?? {};
+    if (labels?.[APPLYSET_ID] !== this.applySetId) return false;
+    return Object.entries(this.#annotations(scope)).every(([name, value]) => annotations?.[name] === value);
+  }
+
+  /** Other annotations of the parent are somebody's, and stay. */
+  #checkSize(annotations: Readonly<Record<string, string>>): void {
+    const all = Object.entries({ ...this.#parent?.metadata.annotations, ...annotations });
+    const bytes = all.reduce((sum, [name, value]) => sum + Buffer.byteLength(name) + Buffer.byteLength(value), 0);
+    if (bytes <= MAX_ANNOTATION_BYTES) return;
+    throw new UserError(
+      `The unit has objects in so many namespaces and kinds that the inventory would take ${bytes} bytes of annotations, ` +
+        `over the ${MAX_ANNOTATION_BYTES} that the API server allows: split the unit`,
+      { kind: 'precondition', reason: 'InventoryTooLarge' },
+    );
   }
 
   #withHome(scope: Scope): Scope {

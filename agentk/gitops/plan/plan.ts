@@ -8,6 +8,8 @@ export interface Known {
   readonly uid: string;
   /** The live object differs from Git, and drift is corrected. */
   readonly dirty: boolean;
+  /** It is gone, and drift is not corrected. */
+  readonly missing?: boolean;
 }
 
 export type StepKind =
@@ -39,6 +41,8 @@ export interface Plan {
   readonly steps: readonly Step[];
   /** Objects of the unit that Git has no more. */
   readonly surplus: readonly LiveEntry[];
+  /** The same, but another unit of the agent wants them. */
+  readonly claims: readonly { readonly entry: LiveEntry; readonly unit: string }[];
 }
 
 export interface PlanInput {
@@ -64,14 +68,19 @@ export interface PlanInput {
 export function planSync(input: PlanInput): Plan {
   const steps = input.desired.map((desired) => planObject(desired, input));
   const wanted = new Set(input.desired.map(({ key }) => key));
-  const surplus = [...input.members].filter(
-    (entry) => !wanted.has(entry.key) && input.claimedBy(entry.key) === undefined && isApplied(entry, input.fieldManager),
-  );
-  return { steps, surplus };
+  const surplus: LiveEntry[] = [];
+  const claims: { entry: LiveEntry; unit: string }[] = [];
+  for (const entry of input.members) {
+    if (wanted.has(entry.key) || !isApplied(entry, input.fieldManager)) continue;
+    const unit = input.claimedBy(entry.key);
+    if (unit === undefined) surplus.push(entry);
+    else claims.push({ entry, unit });
+  }
+  return { steps, surplus, claims };
 }
 
 /** Labels alone prove nothing: controllers give them on to what they make (EndpointSlices), and people copy objects whole. */
-function isApplied({ appliers }: LiveEntry, fieldManager: string): boolean {
+export function isApplied({ appliers }: LiveEntry, fieldManager: string): boolean {
   return appliers.includes(fieldManager);
 }
 
@@ -79,6 +88,8 @@ function planObject(desired: Desired, input: PlanInput): Step {
   const live = input.live(desired.key);
   const step = (kind: StepKind, reason: string, message = ''): Step => ({ desired, kind, reason, message, uid: live?.uid });
   if (live === undefined) {
+    const known = input.known(desired.key);
+    if (known?.missing === true && known.digest === desired.object.digest) return step('keep', 'Missing');
     const rival = input.claimedBy(desired.key);
     if (rival === undefined || input.unit < rival) return step('contact', 'NotSeen');
     return step('refuse', 'OwnedByOther', `Unit ${rival} of this agent describes ${formatObjectId(desired.id)}, too`);

@@ -1,8 +1,11 @@
 import type { LiveObject } from '../../kube/cluster.ts';
 import type { Desired } from '../desired/desired.ts';
+import { applyEntry } from '../drift/fields-v1.ts';
 import { type OwnedState, ownedState } from '../drift/owned-state.ts';
 import { assessHealth } from '../health/assess.ts';
 import { isNewer } from '../live/live-entry.ts';
+import { DIGEST_LENGTH, type Remembered } from '../memory/remembered.ts';
+import type { Sighting } from '../memory/sighting.ts';
 import type { Action, Health, ObjectResult } from '../unit.ts';
 
 export interface Outcome {
@@ -31,6 +34,10 @@ export class TrackedObject {
   dirty = false;
   /** Digest of the manifest that `state` belongs to. */
   digest = '';
+  /** False while `state` is what an agent before this one wrote down, and the live object was not compared with it yet. */
+  proven = true;
+  /** Seen to be gone under a policy that leaves it so. */
+  missing = false;
   #assessed = '';
   #turn: Promise<unknown> = Promise.resolve();
   #writes = 0;
@@ -72,6 +79,8 @@ export class TrackedObject {
   /** The live object is as Git wants it: from now on it is judged by this. */
   settle(object: LiveObject, manager: string): void {
     this.state = ownedState(object, manager);
+    this.proven = true;
+    this.missing = false;
     this.digest = this.desired.object.digest;
     this.dirty = false;
     this.assess(object);
@@ -82,6 +91,7 @@ export class TrackedObject {
     const state = ownedState(wanted, manager);
     // Older than anything that a watch tells: every view of the object is to be judged by it.
     this.state = state === undefined ? undefined : { ...state, resourceVersion: BEFORE_ALL };
+    this.proven = true;
     this.digest = this.desired.object.digest;
     this.dirty = false;
     this.assess(live);
@@ -89,11 +99,52 @@ export class TrackedObject {
 
   /** Nothing is known of it any more. */
   lose(): void {
-    this.state = undefined;
-    this.dirty = false;
+    this.forget();
     this.#assessed = '';
     this.health = 'not_found';
     this.healthMessage = 'The object does not exist';
+  }
+
+  /** What is known of our last write does not count. */
+  forget(): void {
+    this.state = undefined;
+    this.proven = true;
+    this.dirty = false;
+  }
+
+  /** Takes what an agent before this one knew of the object. */
+  recall({ digest, state }: Remembered): void {
+    const wanted = this.desired.object.digest;
+    this.state = state;
+    this.digest = wanted.startsWith(digest) ? wanted : digest;
+    this.proven = false;
+  }
+
+  /** The live object was found to be the one that is remembered: it is judged by that. */
+  prove(live: LiveObject, manager: string): void {
+    if (this.state === undefined) return;
+    this.proven = true;
+    const entryTime = applyEntry(live, manager)?.time ?? '';
+    // The last write of the agent before this one may be later than what it wrote down.
+    if (entryTime > this.state.entryTime) this.state = { ...this.state, entryTime };
+  }
+
+  /** What was seen of it before it was expected. Settles the matter where that is what is remembered. */
+  recognise({ version, state, assessment, resourceVersion }: Sighting): void {
+    const known = this.state;
+    if (known === undefined || this.proven || version !== this.desired.manifest.version) return;
+    if (state.uid !== known.uid || state.entry !== known.entry || state.valuesDigest !== known.valuesDigest) return;
+    this.state = state;
+    this.proven = true;
+    this.#assessed = resourceVersion;
+    this.health = assessment.health;
+    this.healthMessage = assessment.message;
+  }
+
+  /** What the agent after this one is to know. */
+  remembered(): Remembered | undefined {
+    const { state, digest } = this;
+    return state === undefined ? undefined : { digest: digest.slice(0, DIGEST_LENGTH), state };
   }
 
   /** True when its health is another than before. */

@@ -1,5 +1,9 @@
 import type { DriftPolicy } from '../../../lib/unit-policy.ts';
+import type { LiveObject } from '../../kube/cluster.ts';
 import type { Desired, Misplaced } from '../desired/desired.ts';
+import type { LiveState } from '../live/live-state.ts';
+import type { Remembered } from '../memory/remembered.ts';
+import { type Sighting, sightingOf } from '../memory/sighting.ts';
 import type { Known } from './plan.ts';
 import { type Outcome, TrackedObject } from './tracked-object.ts';
 
@@ -8,6 +12,10 @@ export class UnitObjects {
   #objects = new Map<string, TrackedObject>();
   /** Objects that could not be placed in the cluster. Several may have one key. */
   #misplaced: readonly TrackedObject[] = [];
+  /** Objects that were the unit's, left Git, and were not seen to be gone. */
+  #left = new Map<string, Remembered>();
+  /** What a watch showed before anything was expected; undefined from then on. */
+  #sighted: Map<string, Sighting> | undefined = new Map();
 
   get byKey(): ReadonlyMap<string, TrackedObject> {
     return this.#objects;
@@ -20,7 +28,10 @@ export class UnitObjects {
   /** What a plan may build on. Drift that is not to be corrected counts as none. */
   known(key: string, policy: DriftPolicy): Known | undefined {
     const tracked = this.#objects.get(key);
-    if (tracked?.state === undefined) return undefined;
+    if (tracked?.missing === true && policy !== 'correct') {
+      return { digest: tracked.digest, uid: '', dirty: false, missing: true };
+    }
+    if (tracked?.state === undefined || !tracked.proven) return undefined;
     return { digest: tracked.digest, uid: tracked.state.uid, dirty: tracked.dirty && policy === 'correct' };
   }
 
@@ -35,6 +46,17 @@ export class UnitObjects {
       const tracked = this.#objects.get(wanted.key) ?? new TrackedObject(wanted);
       tracked.desired = wanted;
       objects.set(wanted.key, tracked);
+      const remembered = this.#left.get(wanted.key);
+      if (remembered === undefined) continue;
+      this.#left.delete(wanted.key);
+      tracked.recall(remembered);
+      const sighting = this.#sighted?.get(wanted.key);
+      if (sighting !== undefined) tracked.recognise(sighting);
+    }
+    this.#sighted = undefined;
+    for (const [key, tracked] of this.#objects) {
+      const remembered = objects.has(key) ? undefined : tracked.remembered();
+      if (remembered !== undefined) this.#left.set(key, remembered);
     }
     this.#objects = objects;
     this.#misplaced = failed.map(({ desired: wanted, reason, message }) => {
@@ -44,13 +66,58 @@ export class UnitObjects {
     });
   }
 
+  /** Objects that an agent before this one applied, of kinds that are watched, and that no watch shows. */
+  vanished(live: Pick<LiveState, 'get' | 'follows'>): readonly TrackedObject[] {
+    return [...this.#objects.values()].filter(
+      ({ key, proven, desired: { id } }) => !proven && live.get(key) === undefined && live.follows(id.group, id.kind),
+    );
+  }
+
   /** What is remembered of the live objects does not count any more: they are looked at again. */
   distrust(): void {
-    for (const tracked of this.#objects.values()) tracked.state = undefined;
+    for (const tracked of this.#objects.values()) tracked.forget();
+  }
+
+  /** A watch shows an object of the unit that is not expected (yet). */
+  sight(key: string, live: LiveObject, manager: string): void {
+    const sighting = this.#sighted === undefined ? undefined : sightingOf(live, manager);
+    if (sighting !== undefined) this.#sighted?.set(key, sighting);
+  }
+
+  /** It is gone, or lost its label. */
+  unsight(key: string): void {
+    this.#sighted?.delete(key);
+  }
+
+  /** Takes what an agent before this one knew of the unit's objects; before anything is expected. */
+  remember(objects: Map<string, Remembered>): void {
+    this.#left = objects;
+  }
+
+  /** All that the agent after this one is to know, by key. */
+  *remembered(): Iterable<readonly [key: string, object: Remembered]> {
+    yield* this.#left;
+    for (const [key, tracked] of this.#objects) {
+      const object = tracked.remembered();
+      if (object !== undefined) yield [key, object];
+    }
+  }
+
+  /** Objects that were the unit's, left Git, and were not seen to be gone, by key. */
+  get left(): ReadonlyMap<string, Remembered> {
+    return this.#left;
+  }
+
+  /** Such an object is gone, or belongs to somebody else now. */
+  letGo(key: string): void {
+    this.#left.delete(key);
   }
 
   /** A new bundle: what became of objects under the one before does not count any more. */
   startOver(untried: Outcome): void {
-    for (const tracked of this.#objects.values()) tracked.outcome = untried;
+    for (const tracked of this.#objects.values()) {
+      tracked.outcome = untried;
+      tracked.missing = false;
+    }
   }
 }
