@@ -66,6 +66,8 @@ export class Gatekeeper {
   readonly #waiting = new Map<string, Waiting>();
   /** Since when webhooks that may be missed wait. */
   readonly #since = new Map<string, number>();
+  /** What objects behind barriers say that were not reached. */
+  readonly #unreached = new Map<string, Outcome>();
   #attempt: Attempt | undefined;
   #misplaced: ReadonlyMap<string, Misplaced> = new Map();
   #gated: ReadonlySet<string> = new Set();
@@ -126,11 +128,29 @@ export class Gatekeeper {
   }
 
   #behind(blocker: string): Outcome {
-    const waiting = this.#waiting.get(blocker);
-    if (isBarrier(blocker) && waiting !== undefined) return waiting.wait.outcome;
+    if (isBarrier(blocker)) return this.#behindBarrier(blocker) ?? waitingOutcome('an earlier wave', 'it waits, too');
     const tracked = this.#deps.objects.get(blocker);
     if (tracked === undefined) return waitingOutcome('an earlier wave', 'it waits, too');
     return waitingOutcome(shortName(tracked.desired.id), unreadiness(tracked) || 'it waits, too');
+  }
+
+  /** What all objects behind it say: a barrier that was not reached says what the first thing before it says. */
+  #behindBarrier(barrier: string): Outcome | undefined {
+    const known = this.#waiting.get(barrier)?.wait.outcome ?? this.#unreached.get(barrier);
+    if (known !== undefined) return known;
+    const { after, healthy } = this.#attempt?.order.graph.get(barrier) ?? NO_PREDECESSORS;
+    let outcome = after.map((before) => this.#behindBarrier(before)).find((before) => before !== undefined);
+    outcome ??= this.#firstUnready(healthy)?.outcome;
+    if (outcome !== undefined) this.#unreached.set(barrier, outcome);
+    return outcome;
+  }
+
+  #firstUnready(keys: readonly string[]): Wait | undefined {
+    for (const key of keys) {
+      const wait = this.#own(key);
+      if (wait !== undefined) return wait;
+    }
+    return undefined;
   }
 
   /** Everything that could be done is done. */
@@ -163,6 +183,7 @@ export class Gatekeeper {
   clear(): void {
     for (const { leave } of this.#waiting.values()) leave();
     this.#waiting.clear();
+    this.#unreached.clear();
     this.#running = false;
   }
 
@@ -220,10 +241,8 @@ export class Gatekeeper {
       const units = this.#otherUnits();
       if (units !== undefined) return units;
     }
-    for (const other of order.graph.get(node)?.healthy ?? []) {
-      const wait = this.#own(other);
-      if (wait !== undefined) return wait;
-    }
+    const own = this.#firstUnready(order.graph.get(node)?.healthy ?? []);
+    if (own !== undefined) return own;
     for (const id of order.external.get(node) ?? []) {
       const wait = this.#external(id);
       if (wait !== undefined) return wait;
