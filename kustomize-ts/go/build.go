@@ -23,6 +23,9 @@ type failure struct {
 	Refusal *refusal `json:"refusal,omitempty"`
 }
 
+// The tree of the build that runs.
+var current *hostTree
+
 // Whether a build may have left a parsed schema behind.
 var used bool
 
@@ -32,6 +35,8 @@ func build(input []byte) ([]byte, int32) {
 		return failed(err, nil)
 	}
 	tree := &hostTree{}
+	current = tree
+	defer func() { current = nil }()
 	result, err := customize(tree, request)
 	// The schema is a global of upstream's, and a schema of a build's own is merged with what it finds. So a build
 	// with its own schema must be the first one, and nothing of it may stay.
@@ -53,7 +58,10 @@ func build(input []byte) ([]byte, int32) {
 var defaultSchemaVersion = openapi.GetSchemaVersion()
 
 func customize(tree *hostTree, request buildRequest) ([]byte, error) {
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(tree, request.Path)
+	options := krusty.MakeDefaultOptions()
+	// As kubectl without flags: the order that kustomizations ask for, or else the legacy one.
+	options.Reorder = krusty.ReorderOptionUnspecified
+	resources, err := krusty.MakeKustomizer(options).Run(tree, request.Path)
 	if err != nil {
 		return nil, err
 	}

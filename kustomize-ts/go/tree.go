@@ -35,7 +35,7 @@ func hostLookup(path string) int32
 func hostRead(path string, target unsafe.Pointer)
 
 type refusal struct {
-	// "outside", "link", "too large", "name" or "unavailable".
+	// "outside", "link", "too large", "name", "unavailable" or "remote".
 	Reason string `json:"reason"`
 	// Relative to the mount where it is inside, as written otherwise.
 	Path string `json:"path"`
@@ -114,7 +114,7 @@ func firstMissing(absolute string) error {
 		case hostMissing:
 			return missing(part)
 		default:
-			return errors.New("lstat " + absolute + ": not a directory")
+			return errors.New("not a directory")
 		}
 	}
 	return missing(absolute)

@@ -1,4 +1,5 @@
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { describeFailure, mounted } from './describe-failure.ts';
 import type { FileAnswer, FileQuestion, Outcome, Task, TaskResult, WorkerSetup } from './messages.ts';
 import { type Ask, askMap, RequestedFiles } from './requested-files.ts';
 import { Sandbox } from './sandbox.ts';
@@ -20,17 +21,22 @@ function run(task: Task): TaskResult {
   sandbox ??= new Sandbox(module, memoryLimitBytes);
   if (task.kind === 'decode') {
     const content = typeof task.content === 'string' ? Buffer.from(task.content) : task.content;
-    return finish(sandbox, sandbox.decode(content));
+    return finish(sandbox, sandbox.decode(content), '.');
   }
   const files = new RequestedFiles(task.files === undefined ? askOtherSide : askMap(task.files), task.limits);
-  return finish(sandbox, sandbox.build(task.path, task.objects, files), files);
+  return finish(sandbox, sandbox.build(mounted(task.path), task.objects, files), task.path, files);
 }
 
-function finish(used: Sandbox, outcome: Outcome, files?: RequestedFiles): TaskResult {
+function finish(used: Sandbox, outcome: Outcome, folder: string, files?: RequestedFiles): TaskResult {
   const printed = used.takePrinted();
   // The memory of an instance never shrinks.
   if (outcome.kind === 'crashed' || used.memoryBytes > retainedMemoryBytes) sandbox = undefined;
-  return { outcome, printed, read: files?.readPaths ?? [], missing: files?.missingPaths ?? [] };
+  return {
+    outcome: outcome.kind === 'done' ? outcome : describeFailure(outcome, folder, files),
+    printed,
+    read: files?.readPaths ?? [],
+    missing: files?.missingPaths ?? [],
+  };
 }
 
 const port = parentPort as MessagePort;

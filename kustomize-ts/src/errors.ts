@@ -8,7 +8,7 @@
  * - `RemoteResource`: a base, resource or file of another place
  * - `PluginRefused`: exec and container functions, plugins that are not built in
  * - `HelmRefused`: helm charts
- * - `TooLarge`: a file, all files together or their number are over the limit
+ * - `TooLarge`: a file, all files together, their number or their nesting are over the limit
  * - `TimeLimit`, `MemoryLimit`: the build was ended
  * - `Crashed`: upstream's code panicked; only this build is lost
  */

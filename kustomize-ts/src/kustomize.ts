@@ -1,5 +1,4 @@
 import { availableParallelism } from 'node:os';
-import { describeFailure } from './describe-failure.ts';
 import { KustomizeError } from './errors.ts';
 import { type Content, normalizeFiles, normalizePath, type ReadFile } from './files.ts';
 import { completeLimits, type Limits } from './limits.ts';
@@ -103,7 +102,7 @@ export class Kustomize implements AsyncDisposable {
    */
   async decode(content: Content, signal?: AbortSignal): Promise<string> {
     const result = await this.#settle(this.#pool.run({ kind: 'decode', content }, this.#limits.timeMs, undefined, signal));
-    return textOf(result, '.');
+    return textOf(result);
   }
 
   /** Ends all builds and threads. */
@@ -120,17 +119,16 @@ export class Kustomize implements AsyncDisposable {
     objects: boolean,
     signal: AbortSignal | undefined,
   ): Promise<BuildReport & { text: string }> {
-    const folder = normalizePath(path);
     const { maxFileBytes, maxTotalBytes, maxFiles, timeMs } = this.#limits;
     const task = {
       kind: 'build',
-      path: folder === '.' ? MOUNT : `${MOUNT}/${folder}`,
+      path: normalizePath(path),
       objects,
       files: files === undefined ? undefined : normalizeFiles(files),
       limits: { maxFileBytes, maxTotalBytes, maxFiles },
     } as const;
     const result = await this.#settle(this.#pool.run(task, timeMs, readFile, signal));
-    return { text: textOf(result, folder), ...reportOf(result) };
+    return { text: textOf(result), ...reportOf(result) };
   }
 
   async #settle(running: Promise<TaskResult>): Promise<TaskResult> {
@@ -144,12 +142,11 @@ export class Kustomize implements AsyncDisposable {
   }
 }
 
-/** Where the module sees the tree; see go/tree.go. */
-const MOUNT = '/tree';
-
-function textOf(result: TaskResult, folder: string): string {
-  if (result.outcome.kind === 'done') return result.outcome.text;
-  throw describeFailure(result.outcome, folder, reportOf(result));
+function textOf(result: TaskResult): string {
+  const { outcome } = result;
+  if (outcome.kind === 'done') return outcome.text;
+  const { code, message, kind: _, ...place } = outcome;
+  throw new KustomizeError(code, message, { ...place, ...reportOf(result) });
 }
 
 function reportOf({ read, missing, printed }: TaskResult): BuildReport {

@@ -1,4 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
+import type { ErrorPlace, KustomizeErrorCode } from './errors.ts';
 import type { Content } from './files.ts';
 import type { FileLimits } from './limits.ts';
 
@@ -24,7 +25,7 @@ export type Task =
     }
   | { readonly kind: 'decode'; readonly content: Content };
 
-export type RefusalReason = 'outside' | 'link' | 'too large' | 'name' | 'unavailable';
+export type RefusalReason = 'outside' | 'link' | 'too large' | 'name' | 'unavailable' | 'remote';
 
 /** How a call of the module ended. */
 export type Outcome =
@@ -35,10 +36,24 @@ export type Outcome =
       readonly refusal?: { readonly reason: RefusalReason; readonly path: string };
     }
   /** The instance is lost: upstream's code panicked, ended itself or ran out of memory. */
-  | { readonly kind: 'crashed'; readonly message: string; readonly outOfMemory: boolean };
+  | { readonly kind: 'crashed'; readonly message: string; readonly cause: 'memory' | 'stack' | 'fault' };
+
+export interface Failure {
+  readonly kind: 'failed';
+  /** Upstream's words. */
+  readonly message: string;
+  /** What the tree refused, if that may be why. */
+  readonly refusal?: { readonly reason: RefusalReason; readonly path: string };
+}
+
+export interface Refused extends ErrorPlace {
+  readonly kind: 'refused';
+  readonly code: KustomizeErrorCode;
+  readonly message: string;
+}
 
 export interface TaskResult {
-  readonly outcome: Outcome;
+  readonly outcome: { readonly kind: 'done'; readonly text: string } | Refused;
   /** What upstream printed. */
   readonly printed: string;
   readonly read: readonly string[];

@@ -1,12 +1,12 @@
 import type { Content } from './files.ts';
 import type { FileLimits } from './limits.ts';
-import type { FileAnswer, RefusalReason } from './messages.ts';
+import type { FileAnswer } from './messages.ts';
 
 /** Answers for what is at a path of the tree, by waiting until it is known. */
 export type Ask = (path: string) => FileAnswer;
 
 /** What is at a path: bytes of a file, or why there are none. */
-export type Found = Uint8Array | 'missing' | 'directory' | Exclude<RefusalReason, 'outside' | 'name'>;
+export type Found = Uint8Array | 'missing' | 'directory' | 'link' | 'too large' | 'unavailable';
 
 /** The files of one build: each is asked for once, and what was asked for is remembered. */
 export class RequestedFiles {
@@ -36,6 +36,12 @@ export class RequestedFiles {
     if (typeof found === 'string') throw new Error(`${path} is not a file`);
     this.#read.add(path);
     return found;
+  }
+
+  /** Of a file that was read already. */
+  contentOf(path: string): Buffer | undefined {
+    const found = this.#read.has(path) ? this.#found.get(path) : undefined;
+    return found instanceof Uint8Array ? Buffer.from(found.buffer, found.byteOffset, found.length) : undefined;
   }
 
   /** Forgets what was read, not the contents: a build begins again. */

@@ -1,4 +1,4 @@
-import type { Outcome } from './messages.ts';
+import type { Failure, Outcome } from './messages.ts';
 import type { RequestedFiles } from './requested-files.ts';
 import { ModuleExit, Wasi } from './wasi.ts';
 
@@ -73,8 +73,8 @@ export class Sandbox {
       }
       const output = this.#text(this.#exports.output(), this.#exports.output_length());
       if (status === OK) return { kind: 'done', text: output };
-      if (status === FAILED) return { kind: 'failed', ...(JSON.parse(output) as { message: string }) };
-      return { kind: 'crashed', message: output, outOfMemory: false };
+      if (status === FAILED) return { kind: 'failed', ...(JSON.parse(output) as Omit<Failure, 'kind'>) };
+      return { kind: 'crashed', message: output, cause: 'fault' };
     } catch (error) {
       return this.#crash(error);
     } finally {
@@ -90,13 +90,11 @@ export class Sandbox {
 
   #crash(error: unknown): Outcome {
     const printed = this.#wasi.takeOutput();
-    if (error instanceof ModuleExit) {
-      const outOfMemory = /out of memory|cannot allocate/.test(printed);
-      return { kind: 'crashed', message: printed.split('\n', 1)[0] || error.message, outOfMemory };
-    }
-    if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError)
-      return { kind: 'crashed', message: error.message, outOfMemory: false };
-    throw error;
+    // V8 says so when the nesting of calls has used up the thread's stack.
+    if (error instanceof RangeError) return { kind: 'crashed', message: error.message, cause: 'stack' };
+    if (!(error instanceof ModuleExit || error instanceof WebAssembly.RuntimeError)) throw error;
+    const cause = /out of memory|cannot allocate/.test(printed) ? 'memory' : /stack overflow/.test(printed) ? 'stack' : 'fault';
+    return { kind: 'crashed', message: printed.split('\n', 1)[0] || error.message, cause };
   }
 
   #lookup(at: number, length: number): number {

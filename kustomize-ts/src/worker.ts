@@ -18,6 +18,9 @@ export class WorkerLost extends Error {
   override readonly name = 'WorkerLost';
 }
 
+/** Upstream calls itself for each level of nesting, and takes 10,000 levels. What is not used is not taken. */
+const STACK_MB = 256;
+
 const ENTRY = new URL(import.meta.url.replace(/[^/]*(\.[jt]s)$/, 'build-worker$1'));
 
 /** A thread that runs one task at a time. One that cannot be waited for is terminated and not used again. */
@@ -32,7 +35,8 @@ export class BuildWorker {
     this.#flag = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
     this.#port = port1;
     const workerData: WorkerSetup = { module, memoryLimitBytes, retainedMemoryBytes, flag: this.#flag, files: port2 };
-    this.#worker = new Worker(ENTRY, { workerData, transferList: [port2], env: {}, execArgv: [], stdin: false });
+    const resourceLimits = { stackSizeMb: STACK_MB };
+    this.#worker = new Worker(ENTRY, { workerData, transferList: [port2], env: {}, execArgv: [], resourceLimits });
     this.#worker.once('exit', () => this.#forget());
     this.#worker.on('error', () => this.#forget());
     this.#worker.unref();
