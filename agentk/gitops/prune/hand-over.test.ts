@@ -1,0 +1,170 @@
+import type { ApiReader } from '../../../test/harness/api-reader.ts';
+import { useCluster } from '../../../test/harness/cluster.ts';
+import { waitUntil } from '../../../test/harness/wait-until.ts';
+import { configMap, freshAgentId, reader, TestEngine, unit, unitBundle } from '../engine-fixture.ts';
+import type { SyncState } from '../unit.ts';
+import { awaitedUnits } from './hand-over.ts';
+
+describe('Units to wait for before a prune', () => {
+  const bundle = (name: string, commitId: string, sourceId = '') => ({ ...unitBundle(name, []), commitId, sourceId });
+  const shop = (name: string, sourceId = '') => unit(name, { project: 'g/shop', sourceId });
+
+  it.each([
+    ['one without a bundle', shop('b'), undefined, ['b']],
+    ['one of the same repository at another commit', shop('b'), bundle('b', 'c1'), ['b']],
+    ['not one at the same commit', shop('b'), bundle('b', 'c2'), []],
+    ['not one of another branch', { ...shop('b'), ref: 'dev' }, bundle('b', 'c1'), []],
+    ['not one of another repository', unit('b'), bundle('b', 'c1'), []],
+    ['one whose bundle is of an older configuration', shop('b', 'new'), bundle('b', 'c2', 'old'), ['b']],
+    ['not one of which kas does not say what it is made from', shop('b', 'new'), bundle('b', 'c2'), []],
+  ])('are %s', (_which, other, otherBundle, names) => {
+    const own = { unit: shop('a'), bundle: bundle('a', 'c2') };
+    expect(awaitedUnits(own, [{ unit: other, bundle: otherBundle }])).toEqual(names);
+  });
+
+  it('are the unit itself while its bundle is of an older configuration', () => {
+    expect(awaitedUnits({ unit: shop('a', 'new'), bundle: bundle('a', 'c2', 'old') }, [])).toEqual(['a']);
+  });
+
+  it('are for a unit that is gone those without a bundle, at whatever commit', () => {
+    const others = [
+      { unit: shop('b'), bundle: bundle('b', 'c1') },
+      { unit: shop('c'), bundle: undefined },
+    ];
+    expect(awaitedUnits(undefined, others)).toEqual(['c']);
+  });
+});
+
+describe('An object that moves from one unit to another', () => {
+  const cluster = useCluster();
+  let namespace: string;
+  let agentId: number;
+  let api: ApiReader;
+
+  beforeEach(async () => {
+    namespace = await cluster.namespace();
+    agentId = freshAgentId();
+    api = reader(cluster);
+  });
+
+  afterEach(() => api[Symbol.dispose]());
+
+  const project = 'group/shop';
+  const a = (): ReturnType<typeof configMap> => configMap(namespace, 'a');
+  const moved = (): ReturnType<typeof configMap> => configMap(namespace, 'moved');
+  const c = (): ReturnType<typeof configMap> => configMap(namespace, 'c');
+  const uid = async (): Promise<string | undefined> =>
+    (await api.get(`/api/v1/namespaces/${namespace}/configmaps/moved`))?.metadata.uid;
+
+  function start(names: readonly string[] = ['one', 'two'], handOverMs?: number): TestEngine {
+    const options = handOverMs === undefined ? {} : { handOverMs };
+    const engine = new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId, namespace, ...options });
+    engine.configure(...names.map((name) => unit(name, { project, defaultNamespace: namespace })));
+    return engine;
+  }
+
+  async function waiting(engine: TestEngine, name: string, reason: string): Promise<SyncState> {
+    const found = (): SyncState | undefined => {
+      const last = engine.recorder.last(name);
+      return last?.reason === reason ? last : undefined;
+    };
+    return await waitUntil(found, { what: `${name} to say ${reason}`, timeoutMs: 30_000, intervalMs: 2 });
+  }
+
+  it.each([
+    ['the old unit', ['one', 'two']],
+    ['the new unit', ['two', 'one']],
+  ])('in one commit is never deleted when the bundle of %s comes first', async (_which, order) => {
+    await using engine = start();
+    await Promise.all([engine.apply('one', [a(), moved()], 'synced'), engine.apply('two', [c()], 'synced')]);
+    const before = await uid();
+    const next = new Map([
+      ['one', [a()]],
+      ['two', [moved(), c()]],
+    ]);
+    const commitId = 'f'.repeat(40);
+    const [first = '', second = ''] = order;
+    engine.submit(first, next.get(first) ?? [], { commitId });
+    if (first === 'one') {
+      expect((await waiting(engine, 'one', 'WaitingForUnits')).message).toContain('unit two');
+    }
+    engine.submit(second, next.get(second) ?? [], { commitId });
+    await waitUntil(
+      () =>
+        ['one', 'two'].every(
+          (name) => engine.recorder.last(name)?.phase === 'synced' && engine.recorder.last(name)?.commitId === commitId,
+        ),
+      { what: 'both to be synced', timeoutMs: 30_000, intervalMs: 5 },
+    );
+    expect(await uid()).toBe(before);
+    const owner = (await api.get(`/api/v1/namespaces/${namespace}/configmaps/moved`))?.metadata.labels;
+    const other = (await api.get(`/api/v1/namespaces/${namespace}/configmaps/c`))?.metadata.labels;
+    expect(owner?.['applyset.kubernetes.io/part-of']).toBe(other?.['applyset.kubernetes.io/part-of']);
+  });
+
+  it('survives a restart of the agent in the middle', async () => {
+    const commitId = 'f'.repeat(40);
+    {
+      await using engine = start();
+      await engine.apply('one', [a(), moved()]);
+      await engine.apply('two', [c()]);
+      engine.submit('one', [a()], { commitId });
+      await waiting(engine, 'one', 'WaitingForUnits');
+    }
+    const before = await uid();
+    await using engine = start();
+    const one = engine.submit('one', [a()], { commitId });
+    await waiting(engine, 'one', 'WaitingForUnits');
+    const two = engine.submit('two', [moved(), c()], { commitId });
+    await Promise.all([engine.until(one), engine.until(two)]);
+    expect(await uid()).toBe(before);
+  });
+
+  it('is left to a unit whose paths the same configuration widened, though the commit is the same', async () => {
+    await using engine = start();
+    const commitId = 'e'.repeat(40);
+    const source = (name: string, sourceId: string) => unit(name, { project, defaultNamespace: namespace, sourceId });
+    engine.configure(source('one', '1'), source('two', '1'));
+    await engine.until(engine.submit('one', [a(), moved()], { commitId, sourceId: '1' }));
+    await engine.until(engine.submit('two', [c()], { commitId, sourceId: '1' }));
+    const before = await uid();
+    engine.configure(source('one', '2'), source('two', '2'));
+    const one = engine.submit('one', [a()], { commitId, sourceId: '2' });
+    await waiting(engine, 'one', 'WaitingForUnits');
+    const two = engine.submit('two', [moved(), c()], { commitId, sourceId: '2' });
+    await Promise.all([engine.until(one), engine.until(two)]);
+    expect(await uid()).toBe(before);
+  });
+
+  it('is pruned when the other unit drops it again before it took it', async () => {
+    await using engine = start();
+    await engine.apply('one', [a(), moved()]);
+    const commitId = 'f'.repeat(40);
+    // A unit that cannot write yet: what it waits for is missing.
+    engine.configure(
+      unit('one', { project, defaultNamespace: namespace }),
+      unit('two', { project, defaultNamespace: namespace, dependsOn: ['never'] }),
+    );
+    engine.submit('two', [moved(), c()], { commitId });
+    const one = engine.submit('one', [a()], { commitId });
+    const handedOver = await waitUntil(() => engine.recorder.last('one')?.objects.find(({ reason }) => reason === 'HandedOver'), {
+      what: 'the object to be handed over',
+      timeoutMs: 30_000,
+      intervalMs: 5,
+    });
+    expect(handedOver.message).toBe('Unit two takes it over');
+    expect(await uid()).toBeDefined();
+    engine.submit('two', [c()], { commitId });
+    await engine.until(one);
+    await waitUntil(async () => (await uid()) === undefined, { what: 'the object to be pruned', timeoutMs: 30_000 });
+  });
+
+  it('that no other unit wants is pruned after a while, though one of them has no bundle', async () => {
+    await using engine = start(['one', 'two'], 300);
+    await engine.apply('one', [a(), moved()]);
+    const bundle = engine.submit('one', [a()]);
+    await waiting(engine, 'one', 'WaitingForUnits');
+    await engine.until(bundle);
+    expect(await uid()).toBeUndefined();
+  });
+});
