@@ -4,13 +4,13 @@ import type { LiveObject } from '../../kube/cluster.ts';
 import { KubeError } from '../../kube/kube-error.ts';
 import { classifyRefusal } from '../apply/apply-errors.ts';
 import type { LiveEntry } from '../live/live-entry.ts';
+import { pruneStages } from '../order/prune-order.ts';
 import type { Pruned } from '../plan/change-set.ts';
 import type { Outcome } from '../plan/tracked-object.ts';
 import type { EngineParts } from '../sync-context.ts';
 import { blockerOf } from './blocker.ts';
 import { type Deletion, deleteObject, find, PRUNED, referTo } from './delete-object.ts';
 import { inParallel } from './in-parallel.ts';
-import { pruneStages } from './stages.ts';
 
 export interface PruneRequest {
   /** Objects of the unit that Git has no more, as the watch saw them last. */
