@@ -10,6 +10,7 @@ import { Applier } from './apply/applier.ts';
 import { Catalog } from './apply/catalog.ts';
 import { createEngine } from './engine.ts';
 import { LiveState } from './live/live-state.ts';
+import { OwnParts } from './prune/own-parts.ts';
 import type { EngineParts } from './sync-context.ts';
 import type { ClusterEvent, Drift, Engine, Phase, Reporter, SyncState, Unit, UnitBundle } from './unit.ts';
 
@@ -89,17 +90,20 @@ export class TestEngine implements AsyncDisposable {
     readonly agentId: number;
     readonly namespace: string;
     readonly log?: Logger;
+    readonly podName?: string;
+    readonly handOverMs?: number;
   }) {
     const log = options.log ?? createLogger('test', (process.env['TEST_LOG_LEVEL'] as 'info' | undefined) ?? 'error');
     this.cluster = new KubeCluster({ config: loadKubeConfig({ kubeconfig: options.kubeconfig }), log });
     const agent = { id: options.agentId, name: `agent-${options.agentId}` };
-    const engine = createEngine({ cluster: this.cluster, reporter: this.recorder, agent, namespace: options.namespace, log });
+    const { kubeconfig: _kubeconfig, agentId: _agentId, ...rest } = options;
+    const engine = createEngine({ ...rest, cluster: this.cluster, reporter: this.recorder, agent, log });
     this.engine = engine;
     this.#running = engine.run(() => undefined, this.#stop.signal);
   }
 
   configure(...units: readonly Unit[]): void {
-    this.engine.configure({ commitId: 'c0', units, healthRules: [] });
+    this.engine.configure({ commitId: 'c0ffee00', units, healthRules: [] });
   }
 
   submit(name: string, manifests: readonly Manifest[], options: Partial<UnitBundle> = {}): UnitBundle {
@@ -218,7 +222,9 @@ export function engineParts(cluster: KubeCluster, agentId: number): EngineParts 
   const observer = { seen: () => undefined, lost: () => undefined };
   const live = new LiveState({ cluster, agentId, observer, log });
   const applier = new Applier({ cluster, catalog, live, agentId, fieldManager });
-  return { cluster, catalog, live, applier, agentId, fieldManager, hardStop: new AbortController().signal };
+  const ownParts = new OwnParts({ cluster, namespace: 'gitops-agent', podName: '' });
+  const identity = { agentId, agentName: `agent-${agentId}`, fieldManager };
+  return { cluster, catalog, live, applier, ownParts, ...identity, hardStop: new AbortController().signal };
 }
 
 /** As `kind name action reason`, sorted, for comparison. */

@@ -2,6 +2,7 @@ import type { Cluster } from '../kube/cluster.ts';
 import type { Applier } from './apply/applier.ts';
 import type { Catalog } from './apply/catalog.ts';
 import type { LiveState } from './live/live-state.ts';
+import type { OwnParts } from './prune/own-parts.ts';
 
 /** What all units of an agent share. */
 export interface EngineParts {
@@ -9,7 +10,9 @@ export interface EngineParts {
   readonly catalog: Catalog;
   readonly live: LiveState;
   readonly applier: Applier;
+  readonly ownParts: OwnParts;
   readonly agentId: number;
+  readonly agentName: string;
   readonly fieldManager: string;
   /** Fires when requests that are on their way shall be given up: a while after everything else was told to stop. */
   readonly hardStop: AbortSignal;
@@ -19,6 +22,8 @@ export interface EngineParts {
 export interface Neighbours {
   /** Another unit whose bundle holds the object. */
   claimedBy(key: string): string | undefined;
+  /** Names of units that may want what this one gives up, but have not said so yet. */
+  behind(): readonly string[];
   /** Why an object that another unit describes is not ready for those that depend on it; empty when it is, undefined when no unit describes it. */
   dependency(key: string): string | undefined;
   /** Why another unit is not synced at its newest bundle; empty when it is. */

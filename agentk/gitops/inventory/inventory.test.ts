@@ -34,7 +34,7 @@ describe('An ApplySet parent', () => {
     await using cluster = new KubeCluster({ config: loadKubeConfig({ kubeconfig: shared.kubeconfigPath }), log });
     const agentId = freshAgentId();
     const inventory = new Inventory({ cluster, agentId, namespace, version: '1', fieldManager: 'agentk-test' }, 'unit');
-    await inventory.widen(scopeOf([{ group: '', kind: 'ConfigMap', namespace }]), signal);
+    await inventory.widen(scopeOf([{ group: '', kind: 'ConfigMap', namespace }]), {}, signal);
     await expect(kubectlApply(parentName(agentId, 'unit'), namespace)).rejects.toThrow(/tooling "?agentk/);
   });
 
@@ -61,8 +61,8 @@ describe('An ApplySet parent', () => {
       { group: 'apps', kind: 'Deployment', namespace: 'y' },
     ]);
 
-    await new Inventory(deps, 'unit').widen(one, signal);
-    await new Inventory(deps, 'unit').widen(both, signal);
+    await new Inventory(deps, 'unit').widen(one, {}, signal);
+    await new Inventory(deps, 'unit').widen(both, {}, signal);
     expect(isWithin(both, await new Inventory(deps, 'unit').load(signal))).toBe(true);
 
     const inventory = new Inventory(deps, 'unit');

@@ -9,12 +9,21 @@ export interface Pruned {
   readonly outcome: Outcome;
 }
 
+/** Why objects that Git has no more were not pruned. */
+export interface NotPruned {
+  /** Constant in CamelCase. */
+  readonly reason: string;
+  readonly message: string;
+  /** What that makes of a unit of which everything else is in place. */
+  readonly phase: 'synced' | 'progressing' | 'degraded';
+}
+
 /** What one attempt at a bundle did. */
 export interface ChangeSet {
   readonly objects: readonly TrackedObject[];
   readonly pruned: readonly Pruned[];
-  /** Why objects that Git has no more were not pruned; empty when they were, or when there are none. */
-  readonly notPruned: string;
+  /** Undefined when what Git has no more was pruned, or when there is nothing of that kind. */
+  readonly notPruned: NotPruned | undefined;
 }
 
 export interface Counts {
@@ -61,6 +70,18 @@ export function describeFailures(changes: ChangeSet): string {
   return `${formatObjectId(first.id)}: ${first.outcome.message}${rest}`;
 }
 
+/** Why a prune is not over, and for what it waits; undefined when nothing of it waits. */
+export function pruneWait({ pruned }: ChangeSet): { readonly timedOut: boolean; readonly message: string } | undefined {
+  const waiting = pruned.filter(({ outcome }) => outcome.action === 'waiting');
+  const stuck = waiting.find(({ outcome }) => outcome.reason === 'PruneTimeout');
+  const first = stuck ?? waiting.find(({ outcome }) => TERMINATING.has(outcome.reason)) ?? waiting[0];
+  if (first === undefined) return undefined;
+  const rest = waiting.length === 1 ? '' : ` (and ${waiting.length - 1} more)`;
+  return { timedOut: stuck !== undefined, message: `${first.outcome.message}${rest}` };
+}
+
+const TERMINATING: ReadonlySet<string> = new Set(['Terminating', 'PruneTimeout']);
+
 export function prunedResult({ entry, outcome }: Pruned): ObjectResult {
   const gone = outcome.action === 'pruned';
   return {
@@ -69,7 +90,7 @@ export function prunedResult({ entry, outcome }: Pruned): ObjectResult {
     reason: outcome.reason,
     message: outcome.message,
     source: '',
-    health: gone ? 'not_found' : outcome.reason === 'Terminating' ? 'terminating' : undefined,
+    health: gone ? 'not_found' : TERMINATING.has(outcome.reason) ? 'terminating' : undefined,
     healthMessage: '',
   };
 }

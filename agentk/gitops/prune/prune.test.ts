@@ -18,7 +18,7 @@ import {
 import { liveEntry } from '../live/live-entry.ts';
 import type { Pruned } from '../plan/change-set.ts';
 import type { EngineParts } from '../sync-context.ts';
-import { prune } from './prune.ts';
+import { Pruner } from './pruner.ts';
 
 const shared = useCluster();
 const signal = new AbortController().signal;
@@ -65,7 +65,10 @@ describe('prune', () => {
     if (type === undefined) throw new Error('ConfigMaps are not served');
     const entry = liveEntry(await cluster.get({ type, namespace, name: 'a' }, signal));
     await happening();
-    const results = await prune({ surplus: [entry], applySetId: 'set-a', parts, timeoutMs }, signal);
+    using pruner = new Pruner({ applySetId: 'set-a', wake: () => undefined, now: Date.now, handOverMs: 0 });
+    const policy = { prunePropagation: 'background', pruneTimeoutMs: timeoutMs } as const;
+    const nobody = { claimedBy: () => undefined, wanted: () => false };
+    const results = await pruner.prune({ surplus: [entry], policy, parts, ...nobody }, signal);
     return results[0];
   }
 
@@ -95,11 +98,14 @@ describe('prune', () => {
     expect(pruned?.outcome).toMatchObject({ action: 'skipped', reason: 'Protected' });
   });
 
-  it('names the finalizers that hold an object when its time is over', async () => {
+  it.each([
+    ['at once', 60_000, 'Terminating'],
+    ['when its time is over', 0, 'PruneTimeout'],
+  ])('names the finalizers that hold an object %s', async (_when, timeoutMs, reason) => {
     const finalizer = async (value: string): Promise<string> =>
       await kubectl('patch', 'configmap', 'a', '--type=merge', '-p', `{"metadata":{"finalizers":${value}}}`);
-    const pruned = await pruneAfter(async () => await finalizer('["example.org/hold"]'), 200);
-    expect(pruned?.outcome).toMatchObject({ action: 'waiting', reason: 'Terminating' });
+    const pruned = await pruneAfter(async () => await finalizer('["example.org/hold"]'), timeoutMs);
+    expect(pruned?.outcome).toMatchObject({ action: 'waiting', reason });
     expect(pruned?.outcome.message).toContain('example.org/hold');
     await finalizer('null');
   });

@@ -1,4 +1,4 @@
-import { type ChangeSet, countOutcomes, describeFailures, outcomesOf } from '../plan/change-set.ts';
+import { type ChangeSet, countOutcomes, describeFailures, outcomesOf, pruneWait } from '../plan/change-set.ts';
 import type { TrackedObject } from '../plan/tracked-object.ts';
 import type { Phase } from '../unit.ts';
 
@@ -28,23 +28,26 @@ export function standingOf({ objects, changes, error, timedOut }: PhaseInput): S
   if (failed > 0) {
     return { phase: 'failed', reason: 'ApplyFailed', message: `${failed} failed: ${describeFailures(changes)}` };
   }
+  const { notPruned } = changes;
+  if (notPruned?.phase === 'degraded') return notPruned;
   const sick = objects.filter(({ health }) => health === 'failed');
   if (sick.length > 0) return { phase: 'degraded', reason: 'Unhealthy', message: describeHealth(sick) };
   const unsettled = objects.filter(({ health }) => health !== 'current');
   if (waiting === 0 && unsettled.length === 0) return settled(changes);
+  const prune = pruneWait(changes);
+  if (prune?.timedOut === true) return { phase: 'degraded', reason: 'PruneTimeout', message: prune.message };
+  const applied = changes.objects.every(({ outcome }) => outcome.action !== 'waiting');
+  if (prune !== undefined && applied && unsettled.length === 0) {
+    return { phase: 'progressing', reason: 'Pruning', message: prune.message };
+  }
   const message = waiting > 0 ? describeWaits(changes, waiting) : describeHealth(unsettled);
   if (timedOut) return { phase: 'degraded', reason: 'ReconcileTimeout', message };
   return { phase: 'progressing', reason: waiting > 0 ? 'Waiting' : 'WaitingForHealth', message };
 }
 
 function settled({ notPruned, objects }: ChangeSet): Standing {
-  const messages: Readonly<Record<string, string>> = {
-    EmptyBundle: 'The bundle is empty: nothing was pruned',
-    IncompleteSource: 'A path of the unit matches no file: nothing was pruned. Remove the path from the configuration to prune',
-    PruneDisabled: 'Pruning is disabled for the unit: objects that left Git stay',
-  };
-  if (notPruned === '') return { phase: 'synced', reason: 'Synced', message: `${objects.length} objects are as Git wants them` };
-  return { phase: 'synced', reason: notPruned, message: messages[notPruned] ?? '' };
+  if (notPruned !== undefined) return notPruned;
+  return { phase: 'synced', reason: 'Synced', message: `${objects.length} objects are as Git wants them` };
 }
 
 function describeWaits({ objects, pruned }: ChangeSet, count: number): string {
