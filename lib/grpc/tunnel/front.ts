@@ -6,6 +6,7 @@ import { type Server, ServerCredentials } from '@grpc/grpc-js';
 import { WebSocketServer } from 'ws';
 import { formatListenAddress, type ListenAddress } from '../../config-types.ts';
 import { UserError } from '../../errors.ts';
+import { repairHeaders } from './repair-headers.ts';
 import { MAX_TUNNEL_MESSAGE_BYTES, TUNNEL_PROTOCOL, tunnelSocket } from './stream.ts';
 
 /** How every HTTP/2 connection begins, RFC 9113, section 3.4. */
@@ -115,7 +116,8 @@ export class TunnelFront {
     const offered = request.headers['sec-websocket-protocol'] ?? '';
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       webSocket.on('error', () => webSocket.terminate());
-      if (webSocket.protocol === TUNNEL_PROTOCOL) tunnelSocket(webSocket).then(this.#inject, () => webSocket.terminate());
+      if (webSocket.protocol === TUNNEL_PROTOCOL)
+        tunnelSocket(webSocket, repairHeaders()).then(this.#inject, () => webSocket.terminate());
       else webSocket.close(PROTOCOL_ERROR, `expected the subprotocol "${TUNNEL_PROTOCOL}", got "${offered.slice(0, 40)}"`);
     });
   }

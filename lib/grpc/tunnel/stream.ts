@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { type Duplex, PassThrough } from 'node:stream';
 import { createWebSocketStream, type WebSocket } from 'ws';
 import { socketPair } from './socket-pair.ts';
 
@@ -7,15 +8,19 @@ export const TUNNEL_PROTOCOL = 'ws-tunnel';
 /** Of one WebSocket message; GitLab's kas allows as much. */
 export const MAX_TUNNEL_MESSAGE_BYTES = 10 << 20;
 
-/** What runs in the tunnel, as a socket. Either of the two ends with the other. */
-export async function tunnelSocket(webSocket: WebSocket): Promise<Socket> {
+/**
+ * What runs in the tunnel, as a socket. Either of the two ends with the other.
+ * @param incoming applied to what comes out of the tunnel
+ */
+export async function tunnelSocket(webSocket: WebSocket, incoming: Duplex = new PassThrough()): Promise<Socket> {
   const stream = createWebSocketStream(webSocket);
   stream.on('error', () => stream.destroy());
   const [near, far] = await socketPair();
   near.on('error', () => near.destroy());
   near.once('close', () => stream.destroy());
   stream.once('close', () => near.destroySoon());
+  incoming.on('error', () => near.destroy());
   // What one of them said last still arrives.
-  stream.pipe(near).pipe(stream);
+  stream.pipe(incoming).pipe(near).pipe(stream);
   return far;
 }
