@@ -221,7 +221,7 @@ export function engineParts(cluster: KubeCluster, agentId: number): EngineParts 
   const catalog = new Catalog(cluster, Date.now);
   const observer = { seen: () => undefined, lost: () => undefined };
   const live = new LiveState({ cluster, agentId, observer, log });
-  const applier = new Applier({ cluster, catalog, live, agentId, fieldManager });
+  const applier = new Applier({ cluster, catalog, live, agentId, fieldManager, conflicts: () => 'force' });
   const ownParts = new OwnParts({ cluster, namespace: 'gitops-agent', podName: '' });
   const identity = { agentId, agentName: `agent-${agentId}`, fieldManager };
   return { cluster, catalog, live, applier, ownParts, ...identity, hardStop: new AbortController().signal };

@@ -93,7 +93,7 @@ class UnitEngine implements Engine, Part {
     };
     const catalog = new Catalog(cluster, this.#now);
     const live = new LiveState({ cluster, agentId: agent.id, observer, log });
-    const applier = new Applier({ cluster, catalog, live, agentId: agent.id, fieldManager });
+    const applier = new Applier({ cluster, catalog, live, agentId: agent.id, fieldManager, conflicts: () => 'force' });
     const ownParts = new OwnParts({ cluster, namespace: deps.namespace, podName: deps.podName ?? '' });
     const identity = { agentId: agent.id, agentName: agent.name, fieldManager };
     this.#parts = { cluster, catalog, live, applier, ownParts, ...identity, hardStop: this.#hardStop.signal };

@@ -1,13 +1,14 @@
 import type { LiveObject } from '../kube/cluster.ts';
 import { applyInOrder } from './apply/apply.ts';
 import { placeBundle } from './desired/desired.ts';
+import { setAside } from './desired/set-aside.ts';
 import { followScope } from './inventory/follow-scope.ts';
 import { type Inventory, scopeOf, unite } from './inventory/inventory.ts';
 import { removalNotes } from './inventory/removal-notes.ts';
 import { findStrays } from './memory/strays.ts';
 import type { UnitMemory } from './memory/unit-memory.ts';
 import type { Gatekeeper } from './order/gatekeeper.ts';
-import type { ChangeSet } from './plan/change-set.ts';
+import { type ChangeSet, excluded } from './plan/change-set.ts';
 import { orderObjects } from './plan/order.ts';
 import { planSync } from './plan/plan.ts';
 import type { TrackedObject } from './plan/tracked-object.ts';
@@ -47,14 +48,15 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
   const { applySetId } = inventory;
 
   // Find the place of every object in this cluster.
-  const placed = await placeBundle(bundle.bundle, parts.catalog, unit.defaultNamespace, signal);
+  const placed = setAside(await placeBundle(bundle.bundle, parts.catalog, unit.defaultNamespace, signal), unit);
+  const { aside } = placed;
   await memory.recall(signal);
-  objects.expect(placed.desired, placed.failed);
+  objects.expect(placed.desired, placed.failed, aside);
 
   // See what is there: watch every kind that the unit has or had.
   const before = await inventory.load(signal);
   const { desired, failed, unseen } = await followScope(placed, before, parts, signal);
-  objects.expect(desired, failed);
+  objects.expect(desired, failed, aside);
   for (const tracked of objects.vanished(live)) sync.lost(tracked);
   const strays = await findStrays(objects, applySetId, parts, neighbours, signal);
 
@@ -62,6 +64,8 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
   const plan = planSync({
     unit: unit.name,
     desired,
+    aside,
+    filters: unit,
     known: (key) => objects.known(key, unit.driftPolicy),
     live: (key) => live.get(key),
     members: [...live.members(applySetId), ...strays],
@@ -103,12 +107,14 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
   const pruned = [
     ...(await pruner.prune({ surplus, policy: unit, parts, claimedBy, wanted }, signal)),
     ...pruner.handOver(plan.claims),
+    ...plan.left.map(excluded),
   ];
   for (const { entry, outcome } of pruned) if (outcome.action === 'pruned') objects.letGo(entry.key);
   // Forget where nothing is left.
   if (notPruned === undefined && failed.length === 0) {
     const left = pruned.filter(({ outcome }) => outcome.action !== 'pruned').map(({ entry }) => entry.id);
-    const scope = scopeOf([...desired.map(({ id }) => id), ...left]);
+    const spared = aside.flatMap(({ desired: { key } }) => live.get(key)?.id ?? []);
+    const scope = scopeOf([...desired.map(({ id }) => id), ...spared, ...left]);
     await inventory.narrow(unite(scope, { kinds: unseen, namespaces: new Set() }), signal);
   }
   return { objects: objects.all(), pruned, notPruned };

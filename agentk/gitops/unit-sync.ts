@@ -27,6 +27,7 @@ import { SyncLog } from './status/sync-log.ts';
 import { UnitStatus } from './status/unit-status.ts';
 import type { EngineParts, Neighbours } from './sync-context.ts';
 import type { Reporter, SyncState, Unit, UnitBundle } from './unit.ts';
+import { unitParts } from './unit-parts.ts';
 
 export interface UnitSyncDeps {
   readonly unit: Unit;
@@ -85,8 +86,9 @@ export class UnitSync {
   #soonPending = false;
 
   constructor(deps: UnitSyncDeps) {
-    this.#deps = deps;
+    this.#deps = { ...deps, parts: unitParts(deps.parts, () => this.#unit) };
     this.#unit = deps.unit;
+    const { parts } = this.#deps;
     this.applySetId = deps.inventory.applySetId;
     this.parentName = deps.inventory.name;
     this.#log = new SyncLog(deps.log, deps.now);
@@ -98,7 +100,7 @@ export class UnitSync {
     this.#memory = new UnitMemory(deps.stateStore, this.#objects, deps.log, deps.parts.hardStop);
     this.#driftWatch = new DriftWatch(
       {
-        parts: deps.parts,
+        parts,
         applySetId: this.applySetId,
         policy: () => this.#unit.driftPolicy,
         wanted: (tracked) => this.#wanted.has(tracked.key) && this.#objects.get(tracked.key) === tracked,
@@ -219,14 +221,16 @@ export class UnitSync {
       this.#objects.sight(entry.key, live, this.#deps.parts.fieldManager);
     }
     if (tracked === undefined || version !== tracked.desired.manifest.version) return;
-    this.#driftWatch.seen(tracked, live);
+    if (tracked.desired.manifest.handling.mode !== 'create-only') return this.#driftWatch.seen(tracked, live);
+    if (tracked.assess(live)) this.#status.changed(tracked);
   }
 
   lost(entry: LiveEntry): void {
     this.#pruner.lost(entry);
     const tracked = this.#objects.get(entry.key);
     if (tracked === undefined) this.#objects.unsight(entry.key);
-    if (tracked?.outcome.reason === 'Terminating') this.resync();
+    if (tracked?.desired.manifest.handling.mode === 'create-only') tracked.lose();
+    if (tracked?.outcome.reason === 'Terminating' || tracked?.desired.manifest.handling.mode === 'create-only') this.resync();
     else if (tracked !== undefined) this.#driftWatch.lost(tracked);
   }
 

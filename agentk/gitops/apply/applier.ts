@@ -1,5 +1,6 @@
 import { UnavailableError } from '../../../lib/errors.ts';
 import { formatObjectId } from '../../../lib/object-id.ts';
+import type { ConflictPolicy } from '../../../lib/unit-policy.ts';
 import type { Cluster, LiveObject, ObjectRef } from '../../kube/cluster.ts';
 import { KubeError } from '../../kube/kube-error.ts';
 import { applyBody } from '../desired/apply-body.ts';
@@ -17,6 +18,8 @@ export interface ApplierDeps {
   readonly live: LiveState;
   readonly agentId: number;
   readonly fieldManager: string;
+  /** `report`: nothing is forced, whoever asks for it. */
+  readonly conflicts: () => ConflictPolicy;
 }
 
 export interface Applied {
@@ -63,9 +66,10 @@ export class Applier {
     const { desired } = tracked;
     const ref = this.ref(desired);
     if (ref === undefined) throw new KubeError(`${desired.id.kind} is not served`, { code: 404, reason: 'NotFound' });
-    const { fieldManager } = this.#deps;
+    const { fieldManager, conflicts } = this.#deps;
     const body = this.body(desired, applySetId, conditions.uid);
-    const applied = await this.#deps.cluster.apply(ref, body, { fieldManager, force: conditions.force }, signal);
+    const force = conditions.force && conflicts() === 'force';
+    const applied = await this.#deps.cluster.apply(ref, body, { fieldManager, force }, signal);
     this.#deps.live.note(applied.object);
     if (applied.object.metadata.deletionTimestamp === undefined) tracked.settle(applied.object, fieldManager);
     return applied;
@@ -105,6 +109,7 @@ export class Applier {
   async adopt(tracked: TrackedObject, live: LiveObject, options: AdoptionOptions, signal: AbortSignal): Promise<boolean> {
     const ref = this.ref(tracked.desired);
     if (ref === undefined || tracked.state === undefined) return false;
+    if (this.#deps.conflicts() === 'report' || tracked.desired.manifest.handling.mode === 'merge') return false;
     let object = live;
     for (let tries = 1; ; tries += 1) {
       const patch = adoptionPatch(tracked.state, object, this.#deps.fieldManager, options);
@@ -126,10 +131,22 @@ export function refusalOutcome(error: unknown, desired: Desired): Outcome {
     return { action: 'failed', reason: 'Unavailable', message: error.message, retry: 'soon' };
   if (!(error instanceof KubeError)) throw error;
   const { reason, retry } = classifyRefusal(error);
+  if (reason === 'FieldConflict') return { action: 'failed', reason, message: describeConflict(error), retry: 'slowly' };
   const hint = reason === 'NamespaceNotFound' ? `: create Namespace ${desired.id.namespace}, or add it to the repository` : '';
   const said = desired.id.kind === 'Secret' ? withoutValues(error.message) : error.message;
   const message = reason === 'NotServed' ? `${formatObjectId(desired.id)} is not served yet` : said + hint;
   return { action: 'failed', reason, message, retry: retry === 'slowly' ? 'slowly' : 'soon' };
+}
+
+/** Causes are like `conflict with "kubectl-edit" using v1`, each with its field. */
+function describeConflict({ causes, message }: KubeError): string {
+  const fields = new Map<string, string[]>();
+  for (const { field = '', message: said = '' } of causes) {
+    const holder = /^conflict with "(.*?)"/.exec(said)?.[1] ?? said;
+    fields.set(holder, [...(fields.get(holder) ?? []), field]);
+  }
+  const held = [...fields].map(([holder, names]) => `${holder} holds ${names.join(', ')}`).join('; ');
+  return `${held === '' ? message : held}, with other values than Git; conflict_policy: report changes nothing of the object`;
 }
 
 /** The API server quotes what it refuses. */

@@ -1,4 +1,5 @@
 import type { KubeError } from '../../kube/kube-error.ts';
+import { CLAIM_NOT_BOUND, isImmutable } from './immutable.ts';
 
 /** How a refused request is to be taken. */
 export interface Refusal {
@@ -15,6 +16,7 @@ interface Rule extends Refusal {
   readonly code?: number;
   readonly message?: RegExp;
   readonly cause?: string;
+  readonly immutable?: true;
 }
 
 /**
@@ -24,27 +26,31 @@ interface Rule extends Refusal {
 const RULES: readonly Rule[] = [
   { code: 0, reason: 'Unreachable', retry: 'soon' },
   { code: 429, reason: 'TooManyRequests', retry: 'at_once' },
+  { cause: 'FieldManagerConflict', reason: 'FieldConflict', retry: 'slowly' },
   { cause: 'NamespaceTerminating', reason: 'NamespaceTerminating', retry: 'soon' },
+  { message: /because it is being terminated/i, reason: 'NamespaceTerminating', retry: 'soon' },
   { message: /custom resource definition is terminating/i, reason: 'CrdTerminating', retry: 'soon' },
+  { message: /object is being deleted/i, reason: 'Terminating', retry: 'soon' },
   { message: /exceeded quota/i, reason: 'QuotaExceeded', retry: 'slowly' },
-  { message: /failed calling webhook|failed to call webhook/i, reason: 'WebhookUnavailable', retry: 'soon' },
+  { message: /fail(?:ed|ing) (?:calling|to call) webhook/i, reason: 'WebhookUnavailable', retry: 'soon' },
+  { message: /conversion webhook for .* failed/i, reason: 'WebhookUnavailable', retry: 'soon' },
   { message: /admission webhook .* denied/i, reason: 'Denied', retry: 'slowly' },
-  { message: /ValidatingAdmissionPolicy/, reason: 'Denied', retry: 'slowly' },
+  { message: /ValidatingAdmissionPolicy|violates PodSecurity/, reason: 'Denied', retry: 'slowly' },
+  { message: /not yet ready to handle request|storage is \(re\)initializing/i, reason: 'NotReady', retry: 'at_once' },
+  { message: /error looking up service account/i, reason: 'ServiceAccountNotFound', retry: 'soon' },
+  { message: /no PriorityClass with name|RuntimeClass .* not found/i, reason: 'ReferenceNotFound', retry: 'soon' },
   { message: /failed to allocate .*internal error/i, reason: 'AllocationFailed', retry: 'soon' },
-  { message: /spec is immutable after creation except/i, reason: 'Immutable', retry: 'slowly' },
+  { message: /provided (?:port|IP) is already allocated/i, reason: 'AlreadyAllocated', retry: 'soon' },
+  { message: CLAIM_NOT_BOUND, reason: 'ClaimNotBound', retry: 'soon' },
+  { immutable: true, reason: 'Immutable', retry: 'slowly' },
   {
-    message: /field is immutable|may not change once set|cannot change roleRef|is immutable when/i,
-    reason: 'Immutable',
-    retry: 'slowly',
-  },
-  { message: /updates to .* spec .* are forbidden|pod updates may not/i, reason: 'Immutable', retry: 'slowly' },
-  {
-    message: /failed to create typed patch object|field not declared in schema|unable to convert/i,
+    message: /failed to create typed patch object|field not declared in schema|unable to convert|failed to convert/i,
     reason: 'Invalid',
     retry: 'slowly',
   },
   { message: /error decoding|cannot unmarshal|illegal base64|json: /i, reason: 'Invalid', retry: 'slowly' },
   { message: /duplicate (value|nodeport|entries)|more than 1 volume type/i, reason: 'Invalid', retry: 'slowly' },
+  { message: /request is too large|entity too large/i, reason: 'TooLarge', retry: 'slowly' },
   { message: /404 page not found|could not find the requested resource/i, reason: 'NotServed', retry: 'at_once' },
   { code: 404, message: /namespaces? "[^"]*" not found/i, reason: 'NamespaceNotFound', retry: 'soon' },
   { code: 404, reason: 'NotFound', retry: 'soon' },
@@ -63,6 +69,7 @@ export function classifyRefusal(error: KubeError): Refusal {
   const rule = RULES.find(
     (candidate) =>
       (candidate.code === undefined || candidate.code === error.code) &&
+      (candidate.immutable === undefined || isImmutable(error)) &&
       (candidate.message === undefined || candidate.message.test(error.message)) &&
       (candidate.cause === undefined || error.causes.some(({ reason }) => reason === candidate.cause)),
   );

@@ -189,10 +189,12 @@ class ApplyRun {
     const { parts, applySetId, drifted } = this.#input;
     const ref = parts.applier.ref(tracked.desired);
     if (ref === undefined) return false;
-    const place = `${group}|${kind}|${tracked.desired.manifest.version}`;
+    // Whose rights end at a namespace cannot list beyond it.
+    const namespace = this.#input.unit.serviceAccount === undefined ? '' : ref.namespace;
+    const place = `${group}|${kind}|${tracked.desired.manifest.version}|${namespace}`;
     let list = this.#lists.get(place);
     if (list === undefined) {
-      list = objectsOfKind(parts.cluster, ref.type, applySetId, this.#signal);
+      list = objectsOfKind(parts.cluster, ref.type, { applySetId, namespace }, this.#signal);
       this.#lists.set(place, list);
     }
     const object = (await list).get(tracked.key);

@@ -15,16 +15,12 @@ const IMMUTABLE: readonly RegExp[] = [
   /primary (?:clusterIP|ipFamily) can not be (?:unset|modified)/i,
 ];
 
-/** Claims hold data, and are told of by a text of their own. */
-const CLAIM = /spec is immutable after creation except/i;
+/** A claim that is asked for another size before it is bound: a moment later that is allowed. */
+export const CLAIM_NOT_BOUND = /for bound claims\n@@[^@]*@@\n(?: .*\n|[-+] *"storage": .*\n)*$/;
 
-export function isImmutable(error: Pick<KubeError, 'code' | 'message' | 'causes'>): boolean {
-  return error.code === 422 && IMMUTABLE.some((pattern) => pattern.test(error.message)) && !isTransientClaim(error.message);
-}
-
-/** A claim that is not bound yet cannot be resized, and can a moment later. */
-function isTransientClaim(message: string): boolean {
-  return CLAIM.test(message) && /for bound claims/i.test(message) && /resources\.requests/i.test(message);
+export function isImmutable(error: Pick<KubeError, 'code' | 'message'>): boolean {
+  if (error.code !== 422 || CLAIM_NOT_BOUND.test(error.message)) return false;
+  return IMMUTABLE.some((pattern) => pattern.test(error.message));
 }
 
 /** Paths of the fields that cannot be changed, as the API server names them: `spec.selector`. */

@@ -8,7 +8,7 @@ export interface Sorted extends Resolution {
   readonly aside: readonly Misplaced[];
 }
 
-type Filters = Pick<UnitPolicy, 'inclusions' | 'exclusions'>;
+export type Filters = Pick<UnitPolicy, 'inclusions' | 'exclusions'>;
 
 /** Takes out what the unit's filters exclude and what manifests say is to be ignored. Pure. */
 export function setAside({ desired, failed }: Resolution, filters: Filters): Sorted {

@@ -82,6 +82,12 @@ export function pruneWait({ pruned }: ChangeSet): { readonly timedOut: boolean; 
 
 const TERMINATING: ReadonlySet<string> = new Set(['Terminating', 'PruneTimeout']);
 
+/** An object that the unit's filters leave alone though Git has it no more. */
+export function excluded(entry: LiveEntry): Pruned {
+  const message = `resource_exclusions of the unit name ${entry.id.kind}: it is left alone`;
+  return { entry, outcome: { action: 'skipped', reason: 'Excluded', message, retry: 'never' } };
+}
+
 export function prunedResult({ entry, outcome }: Pruned): ObjectResult {
   const gone = outcome.action === 'pruned';
   return {

@@ -40,6 +40,8 @@ function plan(
   return planSync({
     unit: 'one',
     desired,
+    aside: [],
+    filters: { inclusions: [], exclusions: [] },
     known: (key) => known[key],
     live: (key) => live.find((candidate) => candidate.key === key),
     members: live.filter(({ partOf }) => partOf === OURS),

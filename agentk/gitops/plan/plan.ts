@@ -1,5 +1,6 @@
 import { formatObjectId } from '../../../lib/object-id.ts';
 import type { Desired } from '../desired/desired.ts';
+import { type Filters, isExcluded } from '../desired/set-aside.ts';
 import type { LiveEntry } from '../live/live-entry.ts';
 
 /** What the engine remembers of an object that it applied or verified itself. */
@@ -43,12 +44,17 @@ export interface Plan {
   readonly surplus: readonly LiveEntry[];
   /** The same, but another unit of the agent wants them. */
   readonly claims: readonly { readonly entry: LiveEntry; readonly unit: string }[];
+  /** Such that are to stay, whatever Git says. */
+  readonly left: readonly LiveEntry[];
 }
 
 export interface PlanInput {
   /** Name of the unit. */
   readonly unit: string;
   readonly desired: readonly Desired[];
+  /** Objects that Git has and that are left alone. */
+  readonly aside: readonly { readonly desired: Desired }[];
+  readonly filters: Filters;
   /** `undefined` where nothing was applied or verified since the agent started. */
   readonly known: (key: string) => Known | undefined;
   /** Objects with the agent's label. */
@@ -67,16 +73,18 @@ export interface PlanInput {
 /** Compares what Git wants with what is known of the cluster. Pure. */
 export function planSync(input: PlanInput): Plan {
   const steps = input.desired.map((desired) => planObject(desired, input));
-  const wanted = new Set(input.desired.map(({ key }) => key));
+  const wanted = new Set([...input.desired, ...input.aside.map(({ desired }) => desired)].map(({ key }) => key));
   const surplus: LiveEntry[] = [];
+  const left: LiveEntry[] = [];
   const claims: { entry: LiveEntry; unit: string }[] = [];
   for (const entry of input.members) {
     if (wanted.has(entry.key) || !isApplied(entry, input.fieldManager)) continue;
     const unit = input.claimedBy(entry.key);
-    if (unit === undefined) surplus.push(entry);
-    else claims.push({ entry, unit });
+    if (unit !== undefined) claims.push({ entry, unit });
+    else if (isExcluded(entry.id, input.filters)) left.push(entry);
+    else surplus.push(entry);
   }
-  return { steps, surplus, claims };
+  return { steps, surplus, claims, left };
 }
 
 /** Labels alone prove nothing: controllers give them on to what they make (EndpointSlices), and people copy objects whole. */

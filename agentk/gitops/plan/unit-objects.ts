@@ -10,7 +10,7 @@ import { type Outcome, TrackedObject } from './tracked-object.ts';
 /** The objects of a unit: what is known of them outlives the bundles. */
 export class UnitObjects {
   #objects = new Map<string, TrackedObject>();
-  /** Objects that could not be placed in the cluster. Several may have one key. */
+  /** Objects that could not be placed in the cluster, and those that are left alone. Several may have one key. */
   #misplaced: readonly TrackedObject[] = [];
   /** Objects that were the unit's, left Git, and were not seen to be gone. */
   #left = new Map<string, Remembered>();
@@ -40,7 +40,7 @@ export class UnitObjects {
   }
 
   /** From now on the unit consists of these. */
-  expect(desired: readonly Desired[], failed: readonly Misplaced[]): void {
+  expect(desired: readonly Desired[], failed: readonly Misplaced[], aside: readonly Misplaced[] = []): void {
     const objects = new Map<string, TrackedObject>();
     for (const wanted of desired) {
       const tracked = this.#objects.get(wanted.key) ?? new TrackedObject(wanted);
@@ -54,16 +54,18 @@ export class UnitObjects {
       if (sighting !== undefined) tracked.recognise(sighting);
     }
     this.#sighted = undefined;
+    // What is left alone did not leave Git.
+    const spared = new Set(aside.map(({ desired: { key } }) => key));
+    for (const key of spared) this.#left.delete(key);
     for (const [key, tracked] of this.#objects) {
-      const remembered = objects.has(key) ? undefined : tracked.remembered();
+      const remembered = spared.has(key) || objects.has(key) ? undefined : tracked.remembered();
       if (remembered !== undefined) this.#left.set(key, remembered);
     }
     this.#objects = objects;
-    this.#misplaced = failed.map(({ desired: wanted, reason, message }) => {
-      const tracked = new TrackedObject(wanted);
-      tracked.outcome = { action: 'failed', reason, message, retry: 'slowly' } satisfies Outcome;
-      return tracked;
-    });
+    this.#misplaced = [
+      ...failed.map((object) => untracked(object, 'failed', 'slowly')),
+      ...aside.map((object) => untracked(object, 'skipped', 'never')),
+    ];
   }
 
   /** Objects that an agent before this one applied, of kinds that are watched, and that no watch shows. */
@@ -120,4 +122,14 @@ export class UnitObjects {
       tracked.missing = false;
     }
   }
+}
+
+function untracked(
+  { desired, reason, message }: Misplaced,
+  action: 'failed' | 'skipped',
+  retry: Outcome['retry'],
+): TrackedObject {
+  const tracked = new TrackedObject(desired);
+  tracked.outcome = { action, reason, message, retry };
+  return tracked;
 }

@@ -32,7 +32,7 @@ export function standingOf({ objects, changes, error, timedOut }: PhaseInput): S
   if (notPruned?.phase === 'degraded') return notPruned;
   const sick = objects.filter(({ health }) => health === 'failed');
   if (sick.length > 0) return { phase: 'degraded', reason: 'Unhealthy', message: describeHealth(sick) };
-  const unsettled = objects.filter(({ health }) => health !== 'current');
+  const unsettled = objects.filter(({ health, outcome }) => health !== 'current' && outcome.action !== 'skipped');
   if (waiting === 0 && unsettled.length === 0) return settled(changes);
   const prune = pruneWait(changes);
   if (prune?.timedOut === true) return { phase: 'degraded', reason: 'PruneTimeout', message: prune.message };

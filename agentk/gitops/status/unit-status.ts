@@ -108,7 +108,8 @@ export class UnitStatus {
   }
 
   #allCurrent(): boolean {
-    for (const { health } of this.#deps.objects.all()) if (health !== 'current') return false;
+    for (const { health, outcome } of this.#deps.objects.all())
+      if (health !== 'current' && outcome.action !== 'skipped') return false;
     return true;
   }
 
