@@ -1,39 +1,22 @@
 import type { LiveObject } from '../kube/cluster.ts';
 import { applyInOrder } from './apply/apply.ts';
-import { placeBundle } from './desired/desired.ts';
-import { setAside } from './desired/set-aside.ts';
-import { followScope } from './inventory/follow-scope.ts';
-import { type Inventory, scopeOf, unite } from './inventory/inventory.ts';
+import { scopeOf, unite } from './inventory/inventory.ts';
 import { removalNotes } from './inventory/removal-notes.ts';
-import { findStrays } from './memory/strays.ts';
-import type { UnitMemory } from './memory/unit-memory.ts';
 import type { Gatekeeper } from './order/gatekeeper.ts';
 import { type ChangeSet, excluded } from './plan/change-set.ts';
 import { orderObjects } from './plan/order.ts';
-import { planSync } from './plan/plan.ts';
 import type { TrackedObject } from './plan/tracked-object.ts';
-import type { UnitObjects } from './plan/unit-objects.ts';
 import { pruneObjection } from './prune/objection.ts';
 import type { Pruner } from './prune/pruner.ts';
-import type { EngineParts, Neighbours } from './sync-context.ts';
-import type { Unit, UnitBundle } from './unit.ts';
+import { type SurveyInput, survey } from './survey.ts';
 
-export interface Reconciliation {
-  readonly unit: Unit;
-  readonly bundle: UnitBundle;
+export interface Reconciliation extends SurveyInput {
   /** Digest of the bundle whose prune a person confirmed; empty: none. */
   readonly confirmedPrune: string;
   readonly pruner: Pruner;
-  readonly objects: UnitObjects;
-  readonly inventory: Inventory;
-  readonly memory: UnitMemory;
-  readonly neighbours: Neighbours;
-  readonly parts: EngineParts;
   readonly gate: Gatekeeper;
   /** The live object differs from what was applied before this agent started. */
   readonly drifted: (tracked: TrackedObject, live: LiveObject) => void;
-  /** The object is not there any more, though an agent before this one applied it. */
-  readonly lost: (tracked: TrackedObject) => void;
   /** Called whenever an object's outcome is known. */
   readonly progress: () => void;
 }
@@ -43,36 +26,11 @@ export interface Reconciliation {
  * objects are outcomes; it throws when nothing could be done, or the signal's reason, with no request left on its way.
  */
 export async function reconcile(sync: Reconciliation, signal: AbortSignal): Promise<ChangeSet> {
-  const { unit, bundle, objects, inventory, memory, pruner, neighbours, parts, gate, progress, drifted } = sync;
-  const { live } = parts;
+  const { unit, bundle, objects, inventory, pruner, neighbours, parts, gate, progress, drifted } = sync;
   const { applySetId } = inventory;
 
-  // Find the place of every object in this cluster.
-  const placed = setAside(await placeBundle(bundle.bundle, parts.catalog, unit.defaultNamespace, signal), unit);
-  const { aside } = placed;
-  await memory.recall(signal);
-  objects.expect(placed.desired, placed.failed, aside);
-
-  // See what is there: watch every kind that the unit has or had.
-  const before = await inventory.load(signal);
-  const { desired, failed, unseen } = await followScope(placed, before, parts, signal);
-  objects.expect(desired, failed, aside);
-  for (const tracked of objects.vanished(live)) sync.lost(tracked);
-  const strays = await findStrays(objects, applySetId, parts, neighbours, signal);
-
-  // Compare.
-  const plan = planSync({
-    unit: unit.name,
-    desired,
-    aside,
-    filters: unit,
-    known: (key) => objects.known(key, unit.driftPolicy),
-    live: (key) => live.get(key),
-    members: [...live.members(applySetId), ...strays],
-    applySetId,
-    fieldManager: parts.fieldManager,
-    ...neighbours,
-  });
+  // See what is there, and compare.
+  const { desired, failed, aside, unseen, plan } = await survey(sync, signal);
 
   // Say what will be ours before it is.
   await inventory.widen(scopeOf(desired.map(({ id }) => id)), removalNotes(unit, parts.agentName), parts.hardStop);
@@ -113,7 +71,7 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
   // Forget where nothing is left.
   if (notPruned === undefined && failed.length === 0) {
     const left = pruned.filter(({ outcome }) => outcome.action !== 'pruned').map(({ entry }) => entry.id);
-    const spared = aside.flatMap(({ desired: { key } }) => live.get(key)?.id ?? []);
+    const spared = aside.flatMap(({ desired: { key } }) => parts.live.get(key)?.id ?? []);
     const scope = scopeOf([...desired.map(({ id }) => id), ...spared, ...left]);
     await inventory.narrow(unite(scope, { kinds: unseen, namespaces: new Set() }), signal);
   }

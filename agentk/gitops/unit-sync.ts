@@ -4,6 +4,7 @@ import { isAbort, toError, UnavailableError, UserError } from '../../lib/errors.
 import { Latest } from '../../lib/latest.ts';
 import type { Logger } from '../../lib/log.ts';
 import { formatObjectId } from '../../lib/object-id.ts';
+import type { DriftPolicy } from '../../lib/unit-policy.ts';
 import type { LiveObject } from '../kube/cluster.ts';
 import { KubeError } from '../kube/kube-error.ts';
 import { classifyRefusal } from './apply/apply-errors.ts';
@@ -14,6 +15,7 @@ import type { Inventory } from './inventory/inventory.ts';
 import type { LiveEntry } from './live/live-entry.ts';
 import type { StateStore } from './memory/state-store.ts';
 import { UnitMemory } from './memory/unit-memory.ts';
+import { observe } from './observe.ts';
 import type { Backends } from './order/backends.ts';
 import { unreadiness } from './order/dependency.ts';
 import { Gatekeeper } from './order/gatekeeper.ts';
@@ -77,6 +79,8 @@ export class UnitSync {
   #begun: UnitBundle | undefined;
   /** The bundle at which the unit was synced when it was told last. */
   #synced: UnitBundle | undefined;
+  /** Whether the newest attempt was to write nothing. */
+  #suspended = false;
   #running: AbortScope | undefined;
   #recheck = false;
   /** Digest of the bundle whose prune may go over the budget. */
@@ -102,14 +106,15 @@ export class UnitSync {
       {
         parts,
         applySetId: this.applySetId,
-        policy: () => this.#unit.driftPolicy,
-        wanted: (tracked) => this.#wanted.has(tracked.key) && this.#objects.get(tracked.key) === tracked,
+        policy: () => this.#driftPolicy(),
+        wanted: (tracked) => !this.#unit.suspended && this.#wanted.has(tracked.key) && this.#objects.get(tracked.key) === tracked,
         report: (tracked, found) => {
           if (this.#begun === undefined) return;
           const { unit, project, commitId } = this.#begun;
           const drift = { unit, project, commitId, id: tracked.desired.id, ...found };
           deps.reporter.drift(drift);
           this.#log.drift(drift);
+          if (this.#unit.suspended) this.resync();
         },
         resync: () => this.#trySoon(),
         problem: (tracked, error) => {
@@ -119,9 +124,9 @@ export class UnitSync {
         changed: (tracked) => {
           this.#status.changed(tracked);
           deps.room.changed(tracked.key);
-          if (tracked.health === 'current') this.#memory.touch();
+          if (tracked.health === 'current') this.#remember();
         },
-        wrote: () => this.#memory.touch(),
+        wrote: () => this.#remember(),
         now: deps.now,
       },
       this.#stop.signal,
@@ -260,13 +265,15 @@ export class UnitSync {
     this.#retry.abort(new DOMException('A sync has begun', 'AbortError'));
     using scope = new AbortScope(this.#stop.signal);
     this.#running = scope;
-    const first = this.#begun !== bundle;
+    const { suspended } = this.#unit;
+    const first = this.#begun !== bundle || this.#suspended !== suspended;
     if (first) {
       this.#begun = bundle;
+      this.#suspended = suspended;
       this.#gate.startOver();
       this.#pruner.startOver();
       this.#objects.startOver(NOT_TRIED);
-      this.#status.begin(bundle, this.#unit.reconcileTimeoutMs);
+      this.#status.begin(bundle, this.#unit.reconcileTimeoutMs, suspended);
     }
     if (this.#recheck) this.#objects.distrust();
     this.#recheck = false;
@@ -291,7 +298,7 @@ export class UnitSync {
         drifted,
         lost: (tracked: TrackedObject) => this.#driftWatch.lost(tracked),
       };
-      const changes = await reconcile(sync, scope.signal);
+      const changes = await (suspended ? observe : reconcile)(sync, scope.signal);
       this.#finish(bundle, changes, startedAt);
       if (first) this.#deps.finished();
     } catch (error) {
@@ -316,16 +323,27 @@ export class UnitSync {
     });
   }
 
+  /** Drift of a suspended unit is told, never corrected. */
+  #driftPolicy(): DriftPolicy {
+    const { driftPolicy, suspended } = this.#unit;
+    return suspended && driftPolicy === 'correct' ? 'report' : driftPolicy;
+  }
+
+  #remember(): void {
+    if (!this.#unit.suspended) this.#memory.touch();
+  }
+
   #tell(state: SyncState): void {
     this.#deps.reporter.sync(state);
-    this.#synced = state.phase === 'synced' ? this.#begun : undefined;
+    // What was synced when it was suspended is so for others until Git wants something else.
+    if (state.phase !== 'suspended') this.#synced = state.phase === 'synced' ? this.#begun : undefined;
     this.#deps.room.changed(unitTopic(this.#unit.name));
   }
 
   #finish(bundle: UnitBundle, changes: ChangeSet, startedAt: number): void {
     const { phase } = this.#status.finish(changes);
     this.#log.finished(bundle, changes, phase, startedAt);
-    this.#memory.touch();
+    this.#remember();
     const { prerequisites } = this.#deps;
     prerequisites.await(
       this.#unit.name,

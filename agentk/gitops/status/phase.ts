@@ -1,3 +1,4 @@
+import { formatObjectId } from '../../../lib/object-id.ts';
 import { type ChangeSet, countOutcomes, describeFailures, outcomesOf, pruneWait } from '../plan/change-set.ts';
 import type { TrackedObject } from '../plan/tracked-object.ts';
 import type { Phase } from '../unit.ts';
@@ -16,10 +17,13 @@ export interface PhaseInput {
   /** Why the last attempt came to nothing. */
   readonly error: { readonly reason: string; readonly message: string; readonly permanent: boolean } | undefined;
   readonly timedOut: boolean;
+  readonly suspended: boolean;
 }
 
 /** Where a unit stands, from its last attempt and the health of its objects. Pure. */
-export function standingOf({ objects, changes, error, timedOut }: PhaseInput): Standing {
+export function standingOf(input: PhaseInput): Standing {
+  const { objects, changes, error, timedOut } = input;
+  if (input.suspended) return suspendedStanding(input);
   if (error !== undefined) {
     return { phase: error.permanent ? 'failed' : 'progressing', reason: error.reason, message: error.message };
   }
@@ -43,6 +47,20 @@ export function standingOf({ objects, changes, error, timedOut }: PhaseInput): S
   const message = waiting > 0 ? describeWaits(changes, waiting) : describeHealth(unsettled);
   if (timedOut) return { phase: 'degraded', reason: 'ReconcileTimeout', message };
   return { phase: 'progressing', reason: waiting > 0 ? 'Waiting' : 'WaitingForHealth', message };
+}
+
+function suspendedStanding({ changes, error }: PhaseInput): Standing {
+  const named = [
+    ...(changes?.objects ?? []).map(({ desired, outcome }) => ({ id: desired.id, outcome })),
+    ...(changes?.pruned ?? []).map(({ entry, outcome }) => ({ id: entry.id, outcome })),
+  ];
+  const differing = named.filter(({ outcome }) => outcome.action !== 'unchanged' && outcome.action !== 'pruned');
+  const [first] = differing;
+  const known =
+    error !== undefined ? `, and nothing can be compared: ${error.message}` : changes === undefined ? '' : ', all is in sync';
+  const rest = differing.length > 1 ? ` (and ${differing.length - 1} more)` : '';
+  const what = first === undefined ? known : `. Out of sync: ${formatObjectId(first.id)}: ${first.outcome.message}${rest}`;
+  return { phase: 'suspended', reason: 'Suspended', message: `Nothing is written until the unit is resumed${what}` };
 }
 
 function settled({ notPruned, objects }: ChangeSet): Standing {

@@ -24,6 +24,7 @@ export class UnitStatus {
   #startedAt = 0;
   #finishedAt: number | undefined;
   #timedOut = false;
+  #suspended = false;
   #timeoutMs = 0;
   /** Runs while the unit is not synced. */
   #timer: AbortController | undefined;
@@ -34,7 +35,8 @@ export class UnitStatus {
     this.#deps = deps;
   }
 
-  begin(bundle: UnitBundle, timeoutMs: number): void {
+  begin(bundle: UnitBundle, timeoutMs: number, suspended: boolean): void {
+    this.#suspended = suspended;
     this.#bundle = bundle;
     this.#changes = undefined;
     this.#error = undefined;
@@ -116,7 +118,13 @@ export class UnitStatus {
   #flush(): Standing {
     this.#pending = false;
     const objects = this.#deps.objects.all();
-    const standing = standingOf({ objects, changes: this.#changes, error: this.#error, timedOut: this.#timedOut });
+    const standing = standingOf({
+      objects,
+      changes: this.#changes,
+      error: this.#error,
+      timedOut: this.#timedOut,
+      suspended: this.#suspended,
+    });
     this.#told = standing;
     if (standing.phase === 'synced') this.#stopTimer();
     else this.#startTimer();
