@@ -90,7 +90,9 @@ export class TearDown {
     if (scope === EMPTY_SCOPE) return true;
     const unknown = await this.#follow(scope.kinds, signal);
     const members = [...parts.live.members(inventory.applySetId)].filter((entry) => isApplied(entry, parts.fieldManager));
-    const surplus = members.filter(({ key }) => claimedBy(key) === undefined);
+    const claims = members.map((entry) => ({ entry, unit: claimedBy(entry.key) ?? '' }));
+    const surplus = claims.filter((claim) => claim.unit === '').map(({ entry }) => entry);
+    const handedOver = this.#pruner.handOver(claims.filter((claim) => claim.unit !== ''));
     const awaited = this.#pruner.hold(surplus, behind());
     if (awaited[0] !== undefined) {
       this.#say('Removed unit: waiting for the bundles of other units, which may want its objects', awaited.join(', '));
@@ -98,8 +100,8 @@ export class TearDown {
     }
     if (!(await this.#isAllowed(surplus, signal))) return false;
     const pruned = await this.#pruner.prune({ surplus, policy: removal, parts, claimedBy, wanted: () => false }, signal);
-    const left = pruned.filter(({ outcome }) => outcome.action !== 'pruned');
-    if (left.length === 0 && members.length === surplus.length && unknown.length === 0) {
+    const left = [...pruned.filter(({ outcome }) => outcome.action !== 'pruned'), ...handedOver];
+    if (left.length === 0 && unknown.length === 0) {
       await inventory.delete(signal);
       log.info('Removed unit: all its objects are gone', { unit, pruned: pruned.length });
       return true;
