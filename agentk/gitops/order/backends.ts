@@ -1,7 +1,7 @@
 import { isAbort, toError } from '../../../lib/errors.ts';
 import type { Logger } from '../../../lib/log.ts';
 import type { Cluster, LiveObject } from '../../kube/cluster.ts';
-import type { ServiceName } from './traits.ts';
+import { SERVICE_NAME, type ServiceName } from './traits.ts';
 import { endpointsTopic, type WaitingRoom } from './waiting-room.ts';
 
 export interface BackendsDeps {
@@ -19,8 +19,6 @@ interface Backend {
   standing: string;
   failed: boolean;
 }
-
-const SERVICE_NAME = 'kubernetes.io/service-name';
 
 /**
  * Tells whether a Service has a ready endpoint, by its EndpointSlices. Each Service is watched while somebody waits for it

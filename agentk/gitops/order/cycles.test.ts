@@ -40,17 +40,15 @@ describe('Circles', () => {
     );
   });
 
-  it('are walked along edges, by no longer a way than needed', () => {
+  it('are walked along edges, past no node twice', () => {
     fc.assert(
       fc.property(graphs, (waits) => {
         for (const node of waits.keys()) {
-          const way = wayBack(node, waits);
-          if (!reach(node, waits).has(node)) expect(way).toBeUndefined();
-          else {
-            expect([way?.[0], way?.at(-1)]).toEqual([node, node]);
-            way?.slice(1).forEach((to, at) => expect(waits.get(way[at] ?? '')).toContain(to));
-            expect(new Set(way?.slice(1)).size).toBe((way?.length ?? 0) - 1);
-          }
+          const way = wayBack(node, waits) ?? [];
+          expect([way[0], way.at(-1)]).toEqual(reach(node, waits).has(node) ? [node, node] : [undefined, undefined]);
+          const strayed = way.slice(1).filter((to, at) => waits.get(way[at] ?? '')?.includes(to) !== true);
+          expect(strayed).toEqual([]);
+          expect(new Set(way.slice(1)).size).toBe(Math.max(0, way.length - 1));
         }
       }),
     );

@@ -2,6 +2,7 @@ import { objectKey } from '../../../lib/object-id.ts';
 import { addEdge, type Edges, type Strength } from './edges.ts';
 import { Interception, type Placed, type ResourceNames, selects } from './interception.ts';
 import { LAST_RANK, rank } from './rank.ts';
+import { type Labels, SERVICE_NAME, type ServiceName } from './traits.ts';
 
 interface Index {
   readonly keys: ReadonlySet<string>;
@@ -72,12 +73,9 @@ function addInterceptors(edges: Edges, objects: readonly Placed[], resource: Res
   for (const { key, manifest } of interceptors) {
     for (const { service } of manifest.order.intercepts) {
       if (service === undefined) continue;
-      const behind = byKey.get(objectKey({ group: '', kind: 'Service', ...service }))?.manifest.order.podSelector;
-      if (behind === undefined) continue;
-      for (const { key: to, id, manifest: workload } of objects) {
-        const { podLabels } = workload.order;
-        if (podLabels === undefined || id.namespace !== service.namespace || !selects(behind, podLabels)) continue;
-        addEdge(edges, key, { to, until: 'applied', strength: 'firm' });
+      const selector = byKey.get(objectKey({ group: '', kind: 'Service', ...service }))?.manifest.order.podSelector;
+      for (const object of objects) {
+        if (isBehind(service, selector, object)) addEdge(edges, key, { to: object.key, until: 'applied', strength: 'firm' });
       }
     }
     for (const object of objects) {
@@ -86,6 +84,15 @@ function addInterceptors(edges: Edges, objects: readonly Placed[], resource: Res
       addEdge(edges, object.key, { to: key, until: 'healthy', strength: 'scope' });
     }
   }
+}
+
+/** Workloads whose pods a Service selects, and endpoints that somebody wrote for one without a selector. */
+function isBehind({ namespace, name }: ServiceName, selector: Labels | undefined, { id, manifest }: Placed): boolean {
+  if (id.namespace !== namespace) return false;
+  const { labels, podLabels } = manifest.order;
+  if (id.kind === 'EndpointSlice' && id.group === 'discovery.k8s.io') return labels?.[SERVICE_NAME] === name;
+  if (id.kind === 'Endpoints' && id.group === '') return id.name === name;
+  return selector !== undefined && podLabels !== undefined && selects(selector, podLabels);
 }
 
 function push(map: Map<string, string[]>, key: string, value: string): void {

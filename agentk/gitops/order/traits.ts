@@ -14,6 +14,9 @@ export interface OrderTraits {
   readonly intercepts: readonly Interceptor[];
 }
 
+/** Label of EndpointSlices: the Service that they belong to. */
+export const SERVICE_NAME = 'kubernetes.io/service-name';
+
 export type Labels = Readonly<Record<string, string>>;
 
 /** Makes the API server call a server before it answers: one webhook of a configuration, or an APIService. */
