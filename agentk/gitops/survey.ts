@@ -44,6 +44,7 @@ export async function survey(input: SurveyInput, signal: AbortSignal): Promise<S
   const { aside } = placed;
   await memory.recall(signal);
   objects.expect(placed.desired, placed.failed, aside);
+  objects.ignore(unit.ignoreRules);
 
   // Watch every kind that the unit has or had.
   const before = await inventory.load(signal);

@@ -7,6 +7,8 @@ import { applyBody } from '../desired/apply-body.ts';
 import type { Desired } from '../desired/desired.ts';
 import { AGENT_ID, DIGEST, PART_OF } from '../desired/labels.ts';
 import { type AdoptionOptions, adoptionPatch } from '../drift/adopt.ts';
+import { isIgnored } from '../drift/ignored-places.ts';
+import { sparing } from '../drift/spare.ts';
 import type { LiveState } from '../live/live-state.ts';
 import type { Outcome, TrackedObject } from '../plan/tracked-object.ts';
 import { classifyRefusal } from './apply-errors.ts';
@@ -61,13 +63,31 @@ export class Applier {
     });
   }
 
-  /** One request. Rejects with a `KubeError`. To be called by the one who has the object to itself. */
+  /** The same with a look at what is there: ignored fields stay as they are. */
+  bodyFor(tracked: TrackedObject, applySetId: string, { live, uid }: { live: LiveObject | undefined; uid?: string | undefined }): string {
+    const body = this.body(tracked.desired, applySetId, uid);
+    if (live === undefined || tracked.ignored === undefined) return body;
+    return sparing(body, tracked.ignored, live, this.#deps.fieldManager);
+  }
+
+  async #find(ref: ObjectRef, signal: AbortSignal): Promise<LiveObject | undefined> {
+    try {
+      return await this.#deps.cluster.get(ref, signal);
+    } catch (error) {
+      if (error instanceof KubeError && error.code === 404) return undefined;
+      throw error;
+    }
+  }
+
+  /** One request, or two where fields are ignored. Rejects with a `KubeError`. To be called by the one who has the object to itself. */
   async apply(tracked: TrackedObject, applySetId: string, conditions: Conditions, signal: AbortSignal): Promise<Applied> {
     const { desired } = tracked;
     const ref = this.ref(desired);
     if (ref === undefined) throw new KubeError(`${desired.id.kind} is not served`, { code: 404, reason: 'NotFound' });
     const { fieldManager, conflicts } = this.#deps;
-    const body = this.body(desired, applySetId, conditions.uid);
+    const isNew = !conditions.force && conditions.uid === undefined;
+    const live = tracked.ignored === undefined || isNew ? undefined : await this.#find(ref, signal);
+    const body = this.bodyFor(tracked, applySetId, { live, uid: conditions.uid });
     const force = conditions.force && conflicts() === 'force';
     const applied = await this.#deps.cluster.apply(ref, body, { fieldManager, force }, signal);
     this.#deps.live.note(applied.object);
@@ -93,13 +113,14 @@ export class Applier {
   }
 
   /** What `apply` would make of the live object; nothing is stored. */
-  async preview(tracked: TrackedObject, applySetId: string, uid: string, signal: AbortSignal): Promise<LiveObject> {
+  async preview(tracked: TrackedObject, applySetId: string, live: LiveObject, signal: AbortSignal): Promise<LiveObject> {
     const { desired } = tracked;
     const ref = this.ref(desired);
     if (ref === undefined) throw new KubeError(`${desired.id.kind} is not served`, { code: 404, reason: 'NotFound' });
     const { cluster, fieldManager } = this.#deps;
     const options = { fieldManager, force: true, dryRun: true };
-    return (await cluster.apply(ref, this.body(desired, applySetId, uid), options, signal)).object;
+    const body = this.bodyFor(tracked, applySetId, { live, uid: live.metadata.uid });
+    return (await cluster.apply(ref, body, options, signal)).object;
   }
 
   /**
@@ -112,7 +133,7 @@ export class Applier {
     if (this.#deps.conflicts() === 'report' || tracked.desired.manifest.handling.mode === 'merge') return false;
     let object = live;
     for (let tries = 1; ; tries += 1) {
-      const patch = adoptionPatch(tracked.state, object, this.#deps.fieldManager, options);
+      const patch = adoptionPatch(tracked.state, object, this.#deps.fieldManager, this.#sparingIn(tracked, object, options));
       if (patch === undefined) return false;
       try {
         await this.#deps.cluster.jsonPatch(ref, patch, this.#deps.fieldManager, signal);
@@ -122,6 +143,13 @@ export class Applier {
         object = await this.#deps.cluster.get(ref, signal);
       }
     }
+  }
+
+  #sparingIn(tracked: TrackedObject, live: LiveObject, options: AdoptionOptions): AdoptionOptions {
+    const { ignored, desired } = tracked;
+    if (ignored === undefined) return options;
+    const body: unknown = JSON.parse(desired.object.content.toString('utf8'));
+    return { ...options, spared: (keys) => isIgnored(ignored, keys, body, live, this.#deps.fieldManager) };
   }
 }
 

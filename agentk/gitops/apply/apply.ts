@@ -202,7 +202,7 @@ class ApplyRun {
     if (isHeldByNamed(tracked, object, this.#input.unit.takeOverFrom, parts.fieldManager)) return false;
     if (!tracked.proven) drifted(tracked, object);
     if (tracked.state !== undefined) return true;
-    if (covers(parts.applier.body(tracked.desired, applySetId), object)) tracked.settle(object, parts.fieldManager);
+    if (covers(parts.applier.bodyFor(tracked, applySetId, { live: object }), object)) tracked.settle(object, parts.fieldManager);
     else if (!(await this.#compared(tracked, object))) return false;
     return tracked.state !== undefined;
   }
@@ -216,7 +216,7 @@ class ApplyRun {
     const { parts, applySetId, drifted } = this.#input;
     let wanted: LiveObject;
     try {
-      wanted = await parts.applier.preview(tracked, applySetId, live.metadata.uid, this.#signal);
+      wanted = await parts.applier.preview(tracked, applySetId, live, this.#signal);
     } catch (error) {
       if (error instanceof KubeError) return false;
       throw error;

@@ -114,14 +114,15 @@ export class Corrector {
 
   async #put(tracked: TrackedObject, live: LiveObject): Promise<Resolution> {
     const { fieldManager } = this.#deps.parts;
-    const before = tracked.state?.valuesDigest;
+    const before = tracked.state;
     try {
       const { applier, hardStop } = this.#deps.parts;
       const { object } = await applier.applyOver(tracked, this.#deps.applySetId, live, hardStop);
       this.#deps.wrote();
-      const after = ownedState(object, fieldManager)?.valuesDigest;
+      const after = ownedState(object, fieldManager);
       // Said once: from here on the object is judged by what it is now.
-      const message = before === after ? '' : 'Changed again on its way in, by admission or defaults: accepted as it is now';
+      const rewritten = before?.entry === after?.entry && before?.valuesDigest !== after?.valuesDigest;
+      const message = !rewritten ? '' : 'Changed again on its way in, by admission or defaults: accepted as it is now';
       return { outcome: 'corrected', message, resolvedAt: this.#date() };
     } catch (error) {
       return this.#failed(tracked, error);

@@ -7,7 +7,9 @@ import type { TrackedObject } from '../plan/tracked-object.ts';
 import { Corrector, type CorrectorDeps } from './correct.ts';
 import { Fights } from './fights.ts';
 import { type Drifted, type DriftReport, describeDrift, type Finding, lossFinding } from './finding.ts';
-import { judge } from './judge.ts';
+import { forgive } from './forgive.ts';
+import { judge, type Verdict } from './judge.ts';
+import type { OwnedState } from './owned-state.ts';
 
 export interface DriftWatchDeps extends CorrectorDeps {
   readonly policy: () => DriftPolicy;
@@ -50,7 +52,7 @@ export class DriftWatch {
     if (tracked.state.resourceVersion === live.metadata.resourceVersion) return;
     // What belongs to an older manifest is about to be applied anyway, with a look at what was put in its place.
     if (tracked.digest === tracked.desired.object.digest) this.#judge(tracked, live);
-    else if (judge(tracked.state, live, this.#deps.parts.fieldManager).kind === 'drifted') tracked.dirty = true;
+    else if (this.#verdict(tracked, tracked.state, live).kind === 'drifted') tracked.dirty = true;
   }
 
   lost(tracked: TrackedObject): void {
@@ -88,13 +90,14 @@ export class DriftWatch {
     const { labels, annotations } = live.metadata;
     if (labels?.[PART_OF] !== this.#deps.applySetId) return;
     if (annotations?.[DIGEST] !== tracked.desired.object.digest) return;
-    if (covers(this.#corrector.body(tracked), live)) tracked.settle(live, this.#deps.parts.fieldManager);
+    if (covers(this.#deps.parts.applier.bodyFor(tracked, this.#deps.applySetId, { live }), live))
+      tracked.settle(live, this.#deps.parts.fieldManager);
   }
 
   #judge(tracked: TrackedObject, live: LiveObject): void {
     if (tracked.state === undefined) return;
     const policy = this.#deps.policy();
-    const verdict = judge(tracked.state, live, this.#deps.parts.fieldManager);
+    const verdict = this.#verdict(tracked, tracked.state, live);
     switch (verdict.kind) {
       case 'stale':
         return;
@@ -118,6 +121,14 @@ export class DriftWatch {
         tracked.dirty = true;
         if (policy !== 'off') this.#drifted(tracked, live, verdict, policy);
     }
+  }
+
+  #verdict(tracked: TrackedObject, state: OwnedState, live: LiveObject): Verdict {
+    const manager = this.#deps.parts.fieldManager;
+    const verdict = judge(state, live, manager);
+    if (tracked.ignored === undefined || verdict.kind === 'none') return verdict;
+    const body: unknown = JSON.parse(this.#corrector.body(tracked));
+    return forgive(verdict, state, { ignored: tracked.ignored, body, live, manager });
   }
 
   #drifted(tracked: TrackedObject, live: LiveObject, verdict: Drifted, policy: DriftPolicy): void {

@@ -1,6 +1,7 @@
 import type { LiveObject } from '../../kube/cluster.ts';
 import type { Desired } from '../desired/desired.ts';
 import { applyEntry } from '../drift/fields-v1.ts';
+import type { Ignored } from '../drift/ignored.ts';
 import { type OwnedState, ownedState } from '../drift/owned-state.ts';
 import { assessHealth } from '../health/assess.ts';
 import { isNewer } from '../live/live-entry.ts';
@@ -36,6 +37,8 @@ export class TrackedObject {
   digest = '';
   /** False while `state` is what an agent before this one wrote down, and the live object was not compared with it yet. */
   proven = true;
+  /** Differences that are none, by the rules of the unit. */
+  ignored: Ignored | undefined;
   /** Seen to be gone under a policy that leaves it so. */
   missing = false;
   #assessed = '';

@@ -1,6 +1,7 @@
-import type { DriftPolicy } from '../../../lib/unit-policy.ts';
+import type { DriftPolicy, IgnoreRule } from '../../../lib/unit-policy.ts';
 import type { LiveObject } from '../../kube/cluster.ts';
 import type { Desired, Misplaced } from '../desired/desired.ts';
+import { ignoredOf } from '../drift/ignored.ts';
 import type { LiveState } from '../live/live-state.ts';
 import type { Remembered } from '../memory/remembered.ts';
 import { type Sighting, sightingOf } from '../memory/sighting.ts';
@@ -73,6 +74,20 @@ export class UnitObjects {
     return [...this.#objects.values()].filter(
       ({ key, proven, desired: { id } }) => !proven && live.get(key) === undefined && live.follows(id.group, id.kind),
     );
+  }
+
+  /** From now on these differences are none. An object for which that was otherwise is put right. */
+  ignore(rules: readonly IgnoreRule[]): void {
+    const tracked = [...this.#objects.values()];
+    const ignored = ignoredOf(
+      rules,
+      tracked.map(({ desired }) => desired),
+    );
+    for (const object of tracked) {
+      const now = ignored.get(object.key);
+      if (object.ignored !== undefined && JSON.stringify(now) !== JSON.stringify(object.ignored)) object.dirty = true;
+      object.ignored = now;
+    }
   }
 
   /** What is remembered of the live objects does not count any more: they are looked at again. */
