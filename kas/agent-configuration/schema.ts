@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { durationMs } from '../../lib/config-types.ts';
+import { toError } from '../../lib/errors.ts';
+import { parseLabelSelector } from '../../lib/label-selector.ts';
 import { DEFAULT_POLICY } from '../../lib/unit-policy.ts';
 
 /** The agent's configuration file, `.gitlab/agents/<name>/config.yaml`. Names are GitLab's (agentcfg) where it has the setting. */
@@ -57,6 +59,18 @@ const jsonPointer = z.string().regex(/^(?:\/(?:[^~/]|~[01])*)+$/, {
   message: 'must be a JSON pointer (RFC 6901); write it like /spec/replicas, with ~1 for a slash within a name',
 });
 
+const ignoredPointer = jsonPointer.regex(/^(?!\/(?:apiVersion|kind|metadata|metadata\/name(?:space)?)$)/, {
+  message: 'tells which object it is, and is never ignored; take it out',
+});
+
+const labelSelector = z.string().superRefine((text, context) => {
+  try {
+    parseLabelSelector(text);
+  } catch (error) {
+    context.addIssue(toError(error).message);
+  }
+});
+
 const ignoreRule = z
   .strictObject({
     target: z
@@ -65,11 +79,11 @@ const ignoreRule = z
         kind: kindName.default('*').describe('kind'),
         namespace: z.string().default('').describe('namespace'),
         name: z.string().default('').describe('name'),
-        label_selector: z.string().default('').describe('labels, as in `kubectl --selector`'),
+        label_selector: labelSelector.default('').describe('labels, as in `kubectl --selector`'),
       })
       .prefault({})
       .describe('the objects the rule is for; what is left out matches all'),
-    json_pointers: z.array(jsonPointer).default([]).describe('fields (RFC 6901) whose difference is none'),
+    json_pointers: z.array(ignoredPointer).default([]).describe('fields (RFC 6901) whose difference is none'),
     managers: z.array(z.string().min(1)).default([]).describe('field managers; alone: every field one of them holds'),
   })
   .superRefine((rule, context) => {

@@ -1,4 +1,3 @@
-import { toError } from '../../../lib/errors.ts';
 import { parseLabelSelector } from '../../../lib/label-selector.ts';
 import { type ObjectId, objectKey } from '../../../lib/object-id.ts';
 import type { IgnoreRule, ObjectSelector } from '../../../lib/unit-policy.ts';
@@ -39,18 +38,6 @@ export function ignoredOf(rules: readonly IgnoreRule[], desired: readonly Desire
   return ignored;
 }
 
-/** What is wrong with a rule, for people; empty when nothing is. A rule that cannot be read ignores nothing. */
-export function ruleProblems(rules: readonly IgnoreRule[]): readonly string[] {
-  return rules.flatMap(({ target }) => {
-    try {
-      parseLabelSelector(target.labelSelector);
-      return [];
-    } catch (error) {
-      return [`drift.ignore: ${toError(error).message}`];
-    }
-  });
-}
-
 /** RFC 6901 */
 function tokensOf(pointer: string): readonly string[] {
   return pointer
@@ -75,7 +62,7 @@ function selectorOf(text: string): ReturnType<typeof parseLabelSelector> {
   try {
     return parseLabelSelector(text);
   } catch {
-    // Said by `ruleProblems`.
+    // kas refuses it; one that was not refused ignores nothing.
     return () => false;
   }
 }

@@ -75,7 +75,12 @@ describe('sparing', () => {
   it('takes the live value within a list that is owned as a whole', () => {
     const atomic = { 'f:spec': { 'f:rules': {} } };
     const rules = (host: string): object => ({ spec: { rules: [{ host, path: '/' }] } });
-    const applied = sparing(body(rules('a')), pointer('/spec/rules/0/host'), live(rules('b'), entry('x', 'Update', atomic)), manager);
+    const applied = sparing(
+      body(rules('a')),
+      pointer('/spec/rules/0/host'),
+      live(rules('b'), entry('x', 'Update', atomic)),
+      manager,
+    );
     expect(specOf(applied)).toEqual({ rules: [{ host: 'b', path: '/' }] });
   });
 
