@@ -83,7 +83,7 @@ describe('A field that a rule ignores', () => {
     expect((await specOf('web')).replicas).toBe(2);
     engine.configure(unit('one', { defaultNamespace: namespace }));
     const path = `/apis/apps/v1/namespaces/${namespace}/deployments/web`;
-    await api.until(path, (live) => (live?.['spec'] as { replicas: number }).replicas === 1, 'the replicas of Git');
+    await api.until(path, (live) => (live?.['spec'] as { replicas: number } | undefined)?.replicas === 1, 'the replicas of Git');
   });
 
   it('is ignored for the managers of the rule only, in all that they hold', async () => {
@@ -91,8 +91,15 @@ describe('A field that a rule ignores', () => {
     await engine.apply('one', [configMap(namespace, 'a', { x: '1', y: '1' }), configMap(namespace, 'marker')]);
     const patch = async (manager: string, data: object): Promise<string> =>
       await cluster.kubectl([
-        ...['-n', namespace, 'patch', 'configmap', 'a', '--type=merge', `--field-manager=${manager}`],
-        ...['-p', JSON.stringify({ data })],
+        '-n',
+        namespace,
+        'patch',
+        'configmap',
+        'a',
+        '--type=merge',
+        `--field-manager=${manager}`,
+        '-p',
+        JSON.stringify({ data }),
       ]);
     await patch('updater', { x: '2' });
     await patch('hand', { y: '2' });

@@ -64,7 +64,11 @@ export class Applier {
   }
 
   /** The same with a look at what is there: ignored fields stay as they are. */
-  bodyFor(tracked: TrackedObject, applySetId: string, { live, uid }: { live: LiveObject | undefined; uid?: string | undefined }): string {
+  bodyFor(
+    tracked: TrackedObject,
+    applySetId: string,
+    { live, uid }: { live: LiveObject | undefined; uid?: string | undefined },
+  ): string {
     const body = this.body(tracked.desired, applySetId, uid);
     if (live === undefined || tracked.ignored === undefined) return body;
     return sparing(body, tracked.ignored, live, this.#deps.fieldManager);
