@@ -112,6 +112,8 @@ export class Http2Connection {
   #watchPings(): void {
     let unanswered = 0;
     const timer = setInterval(() => {
+      // Destroyed, and its close not told yet: a ping would throw here, where nobody catches it.
+      if (this.#session.destroyed) return;
       if (unanswered >= LOST_PINGS) {
         this.#session.destroy(new Error(`no answer to a ping within ${(LOST_PINGS * PING_INTERVAL_MS) / 1000} s`));
         return;
