@@ -1,3 +1,4 @@
+import { Kustomize } from 'kustomize-ts';
 import { aborted } from '../lib/abort.ts';
 import { formatListenAddress } from '../lib/config-types.ts';
 import type { GrpcListener } from '../lib/grpc/listener.ts';
@@ -135,7 +136,8 @@ function createSources(config: KasConfig, registry: FileRegistry, metrics: KasMe
     },
   });
   const { pollPeriodMs, limits } = config.agent.gitops;
-  const renderer = new UnitRenderer({ gitaly, limits, cache: new BlobCache(BLOB_CACHE_BYTES) });
+  const kustomize = createKustomize(config);
+  const renderer = new UnitRenderer({ gitaly, limits, cache: new BlobCache(BLOB_CACHE_BYTES), kustomize });
   const units = new GitUnitSource({ refs, renderer, pollPeriodMs, lingerMs: UNIT_LINGER_MS, log });
   const { maxConfigurationFileBytes: maxFileBytes, pollPeriodMs: configurationPeriodMs } = config.agent.configuration;
   return {
@@ -154,10 +156,20 @@ function createSources(config: KasConfig, registry: FileRegistry, metrics: KasMe
       ready();
       await aborted(signal);
       await units.close();
+      await kustomize.close();
       await refs.close();
       gitaly.close();
     },
   };
+}
+
+function createKustomize({ agent: { gitops } }: KasConfig): Kustomize {
+  const { maxFileBytes, maxTotalBytes, maxFiles } = gitops.limits;
+  const { timeLimitMs, memoryLimitBytes, maxConcurrentBuilds } = gitops.kustomize;
+  return new Kustomize({
+    workers: maxConcurrentBuilds,
+    limits: { timeMs: timeLimitMs, memoryBytes: memoryLimitBytes, maxFileBytes, maxTotalBytes, maxFiles },
+  });
 }
 
 function registryPart(registry: FileRegistry): Part {

@@ -101,6 +101,24 @@ observability: {logging: {level: debug}}
 });
 
 test.each([
+  ['overlays/prod', 'overlays/prod/'],
+  ['./overlays//prod/', 'overlays/prod/'],
+  ['.', './'],
+  ['weird/[a]*{b}', String.raw`weird/\[a\]\*\{b\}/`],
+])('a kustomization in %s is the glob that names this folder alone', (path, glob) => {
+  const { configuration } = parse(`gitops: {manifest_projects: [{kustomize: {path: "${path}"}}]}`);
+  expect(configuration?.units[0]?.globs).toEqual([glob]);
+});
+
+test.each([
+  ['paths beside kustomize', '{kustomize: {path: a}, paths: [{glob: b}]}', /paths: stands beside kustomize; keep one of them/],
+  ['a folder outside of the repository', '{kustomize: {path: a/../../b}}', /kustomize\.path: must be a folder of the repository/],
+  ['a folder from the root of the machine', '{kustomize: {path: /etc}}', /kustomize\.path: must be a folder of the repository/],
+])('%s is refused', (_, entry, message) => {
+  expect(parse(`gitops: {manifest_projects: [${entry}]}`).problems?.[0]?.message).toMatch(message);
+});
+
+test.each([
   ['an unknown key', 'gitops:\n  manifest_projekts: []\n', 2, /manifest_projekts: unknown key; did you mean "manifest_projects"/],
   [
     'an unknown key of an entry',

@@ -2,8 +2,10 @@ import { UserError } from '../../lib/errors.ts';
 import type { ResourceFilter, UnitPolicy } from '../../lib/unit-policy.ts';
 import { parseYamlConfig } from '../../lib/yaml-config.ts';
 import type { AgentConfiguration } from '../agent-session/agent-configuration.ts';
+import { folderGlob } from '../manifests/kustomizations.ts';
 import type { SourceProblem } from '../source-problem.ts';
-import { type ConfigurationFile, configurationSchema } from './schema.ts';
+
+import { type ConfigurationFile, configurationSchema, DEFAULT_GLOB } from './schema.ts';
 
 export type ParsedConfiguration =
   | { readonly configuration: AgentConfiguration; readonly problems?: undefined }
@@ -39,7 +41,7 @@ function compile({ gitops, observability }: ConfigurationFile, project: string, 
       name: entry.name ?? entry.id ?? project,
       project: entry.id ?? project,
       ref: fullRef(entry.ref),
-      globs: entry.paths.map((path) => path.glob),
+      globs: globsOf(entry),
       ...policyOf(entry),
     })),
     healthRules: gitops.health_rules.map((rule) => ({
@@ -53,6 +55,12 @@ function compile({ gitops, observability }: ConfigurationFile, project: string, 
 }
 
 type Entry = ConfigurationFile['gitops']['manifest_projects'][number];
+
+/** A kustomization is a glob too: the one that names its folder alone. */
+function globsOf({ paths, kustomize }: Entry): readonly string[] {
+  if (kustomize !== undefined) return [folderGlob(kustomize.path)];
+  return paths?.map((path) => path.glob) ?? [DEFAULT_GLOB];
+}
 
 function policyOf(entry: Entry): UnitPolicy {
   return {

@@ -6,10 +6,14 @@ import { DEFAULT_POLICY } from '../../lib/unit-policy.ts';
 
 /** The agent's configuration file, `.gitlab/agents/<name>/config.yaml`. Names are GitLab's (agentcfg) where it has the setting. */
 
-const DEFAULT_GLOB = '**/*.{yaml,yml,json}';
+export const DEFAULT_GLOB = '**/*.{yaml,yml,json}';
 
 const namespace = z.string().regex(/^(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, {
   message: 'must be a namespace: lower-case letters, digits and "-", at most 63; correct it',
+});
+
+const folderPath = z.string().regex(/^(?!\/)(?!(?:.*\/)?\.\.(?:\/|$))[^\p{Cc}]+$/u, {
+  message: 'must be a folder of the repository, such as overlays/prod, or "." for its root; correct it',
 });
 
 const projectPath = z.string().regex(/^[^/\s](?:[^\s]*[^/\s])?$/, {
@@ -118,8 +122,14 @@ const manifestProject = z.strictObject({
   paths: z
     .array(z.strictObject({ glob: z.string().min(1, 'is empty; write a glob').describe("files, from the repository's root") }))
     .min(1, 'is empty; add a glob or leave it out')
-    .default([{ glob: DEFAULT_GLOB }])
-    .describe('the files of the unit'),
+    .optional()
+    .describe(
+      `the files of the unit; left out, \`${DEFAULT_GLOB}\`. A folder with a kustomization file that a glob matches is built, see [kustomizations](#kustomizations)`,
+    ),
+  kustomize: z
+    .strictObject({ path: folderPath.describe("folder of the kustomization file, from the repository's root") })
+    .optional()
+    .describe('in place of `paths`: the unit is what this kustomization builds'),
   resource_inclusions: z
     .array(resourceFilter)
     .default([])
@@ -229,6 +239,8 @@ export function configurationSchema(configurationProject: string): z.ZodType<Con
       const key = gitops.manifest_projects[index]?.name === undefined ? [] : ['name'];
       report(index, key, `the name "${unit}" is also that of ${others.join(' and ')}; give each unit a name of its own`);
     }
+    for (const [index, { paths, kustomize }] of gitops.manifest_projects.entries())
+      if (paths !== undefined && kustomize !== undefined) report(index, ['paths'], 'stands beside kustomize; keep one of them');
     const needs = new Map(gitops.manifest_projects.map(({ depends_on }, index) => [units[index] ?? '', depends_on]));
     for (const [index, { depends_on }] of gitops.manifest_projects.entries()) {
       for (const [at, needed] of depends_on.entries()) {

@@ -18,6 +18,7 @@ export interface KasConfig {
       /** What people set over the configuration of units. */
       readonly overridesFile: string;
       readonly limits: ManifestLimits;
+      readonly kustomize: KustomizeConfig;
     };
   };
   readonly gitaly: {
@@ -50,6 +51,13 @@ export interface TlsFiles {
 export interface RateLimitConfig {
   readonly refillPerSecond: number;
   readonly bucketSize: number;
+}
+
+/** Bounds of the build of one kustomization. */
+export interface KustomizeConfig {
+  readonly timeLimitMs: number;
+  readonly memoryLimitBytes: number;
+  readonly maxConcurrentBuilds: number;
 }
 
 /** Bounds of one unit. */

@@ -42,6 +42,7 @@ test('defaults are those of the documentation', () => {
     pollPeriodMs: 20_000,
     overridesFile: '/etc/kas/unit-overrides.json',
     limits: { maxFileBytes: 5 << 20, maxTotalBytes: 20 << 20, maxPaths: 100, maxFiles: 20_000 },
+    kustomize: { timeLimitMs: 30_000, memoryLimitBytes: 512 << 20, maxConcurrentBuilds: 2 },
   });
   expect(config.gitaly.perServerRateLimit).toEqual({ refillPerSecond: 200, bucketSize: 200 });
 });

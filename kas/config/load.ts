@@ -44,6 +44,11 @@ function compile({ agent, gitaly, observability, api, registry }: KasConfigFile,
           maxPaths: agent.gitops.max_number_of_paths,
           maxFiles: agent.gitops.max_number_of_files,
         },
+        kustomize: {
+          timeLimitMs: agent.gitops.kustomize.time_limit,
+          memoryLimitBytes: agent.gitops.kustomize.memory_limit,
+          maxConcurrentBuilds: agent.gitops.kustomize.max_concurrent_builds,
+        },
       },
     },
     gitaly: {

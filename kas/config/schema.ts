@@ -42,6 +42,13 @@ const gitops = z.strictObject({
   max_total_manifest_file_size: byteSize({ min: 1 }).prefault('20Mi'),
   max_number_of_paths: z.int().min(1).default(100),
   max_number_of_files: z.int().min(1).default(20_000),
+  kustomize: z
+    .strictObject({
+      time_limit: durationMs({ min: 100 }).prefault('30s'),
+      memory_limit: byteSize({ min: 64 << 20 }).prefault('512Mi'),
+      max_concurrent_builds: z.int().min(1).max(64).default(2),
+    })
+    .prefault({}),
 });
 
 function rateLimit(perSecond: number) {

@@ -19,6 +19,12 @@ export interface FileEntry {
   readonly mode: number;
 }
 
+/** What is in a folder, that below its sub-folders not included. Paths are from the repository's root. */
+export interface Folder {
+  readonly files: readonly FileEntry[];
+  readonly folders: readonly string[];
+}
+
 /** A blob, or how big it would be when it is over the limit it was read with. */
 export type Blob =
   | { readonly data: Buffer; readonly sizeBytes: number }
@@ -80,6 +86,23 @@ export class GitalyRepository {
    * Undefined when Gitaly knows no such commit, or no such folder in it. UserError `TreeTooLarge` for more than can be listed.
    */
   async files(commitId: string, folder: string, recursive: boolean, signal: AbortSignal): Promise<FileEntry[] | undefined> {
+    const listed = await this.#list(commitId, folder, recursive, signal);
+    return listed === undefined ? undefined : listed.files;
+  }
+
+  /** What is directly in a folder; undefined as `files`. UserError `TreeTooLarge`. */
+  async folder(commitId: string, folder: string, signal: AbortSignal): Promise<Folder | undefined> {
+    const listed = await this.#list(commitId, folder, false, signal);
+    // Some releases of Gitaly answer nothing for a folder that is not there; Git has no empty folders.
+    return listed === undefined || listed.files.length + listed.folders.length === 0 ? undefined : listed;
+  }
+
+  async #list(
+    commitId: string,
+    folder: string,
+    recursive: boolean,
+    signal: AbortSignal,
+  ): Promise<{ files: FileEntry[]; folders: string[] } | undefined> {
     const { commits } = this.#server;
     const settings = await this.#admit(signal);
     const request = {
@@ -92,6 +115,7 @@ export class GitalyRepository {
       skipFlatPaths: true,
     };
     const files: FileEntry[] = [];
+    const folders: string[] = [];
     let bytes = 0;
     try {
       for await (const { entries } of translated(
@@ -101,13 +125,14 @@ export class GitalyRepository {
           bytes += path.length + ENTRY_BYTES;
           if (bytes > MAX_LISTING_BYTES) throw treeTooLarge(folder);
           if (type === TreeEntry_EntryType.BLOB) files.push({ path: path.toString('utf8'), oid, mode });
+          else if (type === TreeEntry_EntryType.TREE) folders.push(path.toString('utf8'));
         }
     } catch (error) {
       // Releases of Gitaly differ: nothing at all, NOT_FOUND, or INVALID_ARGUMENT for a path that is not there.
       if (error instanceof UserError && (error.kind === 'not_found' || error.kind === 'invalid')) return undefined;
       throw error;
     }
-    return files;
+    return { files, folders };
   }
 
   /**

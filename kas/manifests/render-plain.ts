@@ -44,5 +44,6 @@ export function renderPlain(files: readonly ManifestFile[], options: RenderOptio
 
 function duplicate(file: string, { id, line, source }: ManifestObject, first: ManifestObject): SourceProblem {
   const message = `${formatObjectId(id)} is defined at ${first.source} and again at ${source}; remove one of them`;
-  return { severity: 'error', reason: 'DuplicateObject', message, file, line, object: formatObjectId(id) };
+  const place = line === 0 ? { file } : { file, line };
+  return { severity: 'error', reason: 'DuplicateObject', message, ...place, object: formatObjectId(id) };
 }

@@ -1,4 +1,4 @@
-import { globRoot, selectFiles } from './select-files.ts';
+import { globRoot, globRoots, selectFiles } from './select-files.ts';
 
 const repository = [
   'a.yaml',
@@ -114,5 +114,43 @@ describe('globRoot', () => {
     ['**', '.', true],
   ])('of %j is %s, recursive %s', (glob, path, recursive) => {
     expect(globRoot(glob)).toEqual({ path, recursive });
+  });
+});
+
+describe('globs that name folders', () => {
+  const entries = ['a/kustomization.yaml', 'a/b/Kustomization', 'a/b/c.yaml', 'a/d/e.yaml', 'kustomization.yaml'].map((path) => ({
+    path,
+  }));
+
+  it.each([
+    ['a', ['a/kustomization.yaml']],
+    ['a/', ['a/kustomization.yaml']],
+    ['a/*', ['a/kustomization.yaml', 'a/b/Kustomization']],
+    ['a/*/', ['a/b/Kustomization']],
+    ['a/*.yaml', ['a/kustomization.yaml']],
+    ['a/d', []],
+  ])('%s chooses the kustomization files in them', (glob, chosen) => {
+    expect(selectFiles([glob], entries).files.map(({ path }) => path)).toEqual(chosen);
+  });
+
+  it.each([
+    ['a/b.yaml', [{ path: 'a', recursive: false }]],
+    ['a/b/', [{ path: 'a/b', recursive: false }]],
+    [
+      'a/b',
+      [
+        { path: 'a', recursive: false },
+        { path: 'a/b', recursive: false },
+      ],
+    ],
+    [
+      'a/*',
+      [
+        { path: 'a', recursive: false },
+        { path: 'a', recursive: true },
+      ],
+    ],
+  ])('%s needs these folders listed', (glob, roots) => {
+    expect(globRoots(glob)).toEqual(roots);
   });
 });

@@ -36,9 +36,29 @@ export function globRoot(glob: string): GlobRoot {
   return { path: end <= 0 ? '.' : pattern.slice(0, end), recursive: /[/[{\\]|\*\*/.test(rest) };
 }
 
+/** Names of the file that makes a folder a kustomization. */
+const KUSTOMIZATION_FILE = /(?:^|\/)(?:kustomization\.ya?ml|Kustomization)$/;
+
+export function isKustomizationFile(path: string): boolean {
+  return KUSTOMIZATION_FILE.test(path);
+}
+
+/** All that must be listed for a glob: one that can name folders also matches what makes such a folder a kustomization. */
+export function globRoots(glob: string): readonly GlobRoot[] {
+  if (!canNameFolders(glob)) return [globRoot(glob)];
+  const inFolders = globRoot(`${glob.replace(/\/+$/, '')}/kustomization.yaml`);
+  return glob.endsWith('/') ? [inFolders] : [globRoot(glob), inFolders];
+}
+
+/** A glob that ends in `/` names folders only, one with a dot in its last part files only. */
+function canNameFolders(glob: string): boolean {
+  return glob.endsWith('/') || !glob.slice(glob.lastIndexOf('/') + 1).includes('.');
+}
+
 /**
  * Chooses files by globs (`**`, `*`, `?`, `[...]`, `{a,b}`, one leading slash ignored) matched against the path from the repository's
- * root. Files in hidden folders are never chosen, hidden files are.
+ * root. A glob that matches a folder chooses the kustomization file in it. Files in hidden folders are never chosen, hidden
+ * files are.
  */
 export function selectFiles<T extends { readonly path: string }>(globs: readonly string[], entries: readonly T[]): Selection<T> {
   const problems: SourceProblem[] = [];
@@ -62,7 +82,18 @@ export function selectFiles<T extends { readonly path: string }>(globs: readonly
 }
 
 function compile(glob: string): (path: string) => boolean {
-  return picomatch(escapeForeign(trimSlash(glob)), {
+  const matches = compilePattern(trimSlash(glob.replace(/\/+$/, '')));
+  if (!canNameFolders(glob)) return matches;
+  const isInFolder = (path: string): boolean => isKustomizationFile(path) && path.includes('/') && matches(folderOf(path));
+  return glob.endsWith('/') ? isInFolder : (path) => matches(path) || isInFolder(path);
+}
+
+function folderOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/'));
+}
+
+function compilePattern(pattern: string): (path: string) => boolean {
+  return picomatch(escapeForeign(pattern), {
     dot: true,
     noextglob: true,
     nonegate: true,

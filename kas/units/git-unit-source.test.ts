@@ -1,4 +1,5 @@
 import { Writable } from 'node:stream';
+import { Kustomize } from 'kustomize-ts';
 import { createLogger } from '../../lib/log.ts';
 import { InProcessPollQueue } from '../change-detection/in-process-poll-queue.ts';
 import { RefWatcher } from '../change-detection/ref-watcher.ts';
@@ -38,6 +39,7 @@ class Line implements AsyncDisposable {
   readonly cache = new BlobCache(64 << 20);
   readonly #pool = new GitalyClientPool({ globalRateLimit: RATE, perServerRateLimit: RATE });
   readonly #stop = new AbortController();
+  readonly #kustomize = new Kustomize({ workers: 1 });
   readonly #refs: RefWatcher;
   readonly #source: GitUnitSource;
   readonly #watches: Promise<void>[] = [];
@@ -57,7 +59,12 @@ class Line implements AsyncDisposable {
     });
     this.#source = new GitUnitSource({
       refs: this.#refs,
-      renderer: new UnitRenderer({ gitaly: this.#pool, limits: { ...LIMITS, ...options.limits }, cache: this.cache }),
+      renderer: new UnitRenderer({
+        gitaly: this.#pool,
+        limits: { ...LIMITS, ...options.limits },
+        cache: this.cache,
+        kustomize: this.#kustomize,
+      }),
       pollPeriodMs: options.pollPeriodMs ?? HOUR_MS,
       lingerMs: options.lingerMs ?? 0,
       log,
@@ -116,6 +123,7 @@ class Line implements AsyncDisposable {
     await this.#source.close();
     await Promise.all(this.#watches);
     await this.#refs.close();
+    await this.#kustomize.close();
     this.#pool.close();
   }
 }

@@ -1,6 +1,6 @@
 import { UserError } from '../../lib/errors.ts';
 import type { FileEntry, GitalyRepository } from '../gitaly/gitaly-repository.ts';
-import { type GlobRoot, globRoot } from '../manifests/select-files.ts';
+import { type GlobRoot, globRoots } from '../manifests/select-files.ts';
 
 const ROOT = '.';
 
@@ -21,7 +21,7 @@ export async function listFiles(
     return found !== undefined && (path === ROOT || found.length > 0);
   };
   const missing: GlobRoot[] = [];
-  for (const root of widestRoots(globs.map(globRoot))) if (!(await list(root))) missing.push(root);
+  for (const root of widestRoots(globs.flatMap(globRoots))) if (!(await list(root))) missing.push(root);
   if (missing.length > 0) {
     // A folder that is not there and a repository that was away for a moment look the same, and to take one for the
     // other would remove what is in the folder. Only what is missing before and after the commit was seen is missing.

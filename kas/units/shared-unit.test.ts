@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Kustomize } from 'kustomize-ts';
 import { createLogger } from '../../lib/log.ts';
 import { InProcessPollQueue } from '../change-detection/in-process-poll-queue.ts';
 import { RefWatcher } from '../change-detection/ref-watcher.ts';
@@ -15,6 +16,7 @@ const HOUR_MS = 3_600_000;
 const LIMITS = { maxFileBytes: 5 << 20, maxTotalBytes: 20 << 20, maxPaths: 100, maxFiles: 20_000 };
 const MANIFEST = 'apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n';
 
+const kustomize = new Kustomize({ workers: 1 });
 let fixture: GitalyFixture;
 let repository: Repository;
 let pool: GitalyClientPool;
@@ -35,7 +37,7 @@ beforeEach(async () => {
   const log = createLogger('test', 'info', { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) });
   pool = new GitalyClientPool({ globalRateLimit: RATE, perServerRateLimit: RATE });
   refs = new RefWatcher({ gitaly: pool, createQueue: (handler) => new InProcessPollQueue({ handler, concurrency: 8, log }) });
-  const real = new UnitRenderer({ gitaly: pool, limits: LIMITS, cache: new BlobCache(1 << 20) });
+  const real = new UnitRenderer({ gitaly: pool, limits: LIMITS, cache: new BlobCache(1 << 20), kustomize });
   const renderer: Pick<UnitRenderer, 'render'> = {
     render: async (request, ...rest) => await real.render(instead.shift()?.(request) ?? request, ...rest),
   };

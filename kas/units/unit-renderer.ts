@@ -1,16 +1,20 @@
 import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
+import type { Kustomize } from 'kustomize-ts';
 import PQueue from 'p-queue';
 import { type Bundle, createBundle } from '../../lib/bundle.ts';
 import type { ManifestLimits } from '../config/kas-config.ts';
 import type { GitalyClientPool } from '../gitaly/gitaly-client-pool.ts';
-import type { FileEntry } from '../gitaly/gitaly-repository.ts';
+import type { FileEntry, GitalyRepository } from '../gitaly/gitaly-repository.ts';
 import type { DecodedFile } from '../manifests/decode-manifest.ts';
+import { splitFiles, splitGlobs } from '../manifests/kustomizations.ts';
 import { type ManifestFile, renderPlain } from '../manifests/render-plain.ts';
-import { selectFiles } from '../manifests/select-files.ts';
+import { type Selection, selectFiles } from '../manifests/select-files.ts';
 import type { SourceProblem } from '../source-problem.ts';
 import type { BlobCache } from './blob-cache.ts';
+import { CommitTree } from './commit-tree.ts';
 import { DecodedFiles } from './decoded-files.ts';
+import { type Built, KustomizeBuilds } from './kustomize-builds.ts';
 import { listFiles } from './list-files.ts';
 import { readFiles } from './read-files.ts';
 import { RefusedUnit, refuse } from './refused-unit.ts';
@@ -20,12 +24,15 @@ export interface UnitRendererDeps {
   readonly gitaly: GitalyClientPool;
   readonly limits: ManifestLimits;
   readonly cache: BlobCache;
+  readonly kustomize: Pick<Kustomize, 'build'>;
 }
 
 /** What a unit is at a commit. */
 export interface Rendering {
   /** The same for commits that leave the unit's files, and what is said of their selection, alone. */
   readonly selection: string;
+  /** Paths that kustomizations read or looked for; they are part of the selection. */
+  readonly inputs: readonly string[];
   readonly problems: readonly SourceProblem[];
   /** Undefined when there is an error among the problems. */
   readonly bundle: Bundle | undefined;
@@ -37,15 +44,20 @@ export interface Rendering {
 const RENDERINGS_AT_ONCE = 16;
 
 const SYMBOLIC_LINK = 0o120000;
+/** The selection of a rendering that is not to be used for another commit. */
+const UNKNOWN = '';
+const EMPTY = Buffer.alloc(0);
 
 /** Makes the bundle of a unit at a commit. */
 export class UnitRenderer {
   readonly #deps: UnitRendererDeps;
   readonly #decoded = new DecodedFiles();
+  readonly #builds: KustomizeBuilds;
   readonly #queue = new PQueue({ concurrency: RENDERINGS_AT_ONCE });
 
   constructor(deps: UnitRendererDeps) {
     this.#deps = deps;
+    this.#builds = new KustomizeBuilds(deps);
   }
 
   /**
@@ -62,30 +74,37 @@ export class UnitRenderer {
     previous: Rendering | undefined,
     signal: AbortSignal,
   ): Promise<Rendering> {
-    let selection = '';
+    let selection = UNKNOWN;
     try {
       const { limits, cache } = this.#deps;
       checkPaths(request.globs, limits);
       const repository = this.#deps.gitaly.repository(request.project.location);
-      const listed = await listFiles(repository, commitId, request.globs, signal);
-      const { files, problems, incomplete } = select(request.globs, listed, limits);
-      selection = digestOf(files, problems);
-      if (previous?.selection === selection) return previous;
-      const contents = await readFiles(repository, commitId, files, limits, cache, signal);
+      const chosen = await choose(repository, commitId, request.globs, limits, signal);
+      const tree = new CommitTree(repository, commitId);
+      if (previous !== undefined && previous.selection === (await digestOf(chosen, previous.inputs, tree, signal)))
+        return previous;
+      if (chosen.folders.length === 0) selection = await digestOf(chosen, [], tree, signal);
+      const builds = await this.#builds.build(repository, commitId, chosen.folders, signal);
+      const contents = await readFiles(repository, commitId, plainFiles(chosen.files, builds), limits, cache, signal);
       const decoded = await this.#decode(contents, signal);
-      const rendered = renderPlain(contents, {
+      for (const built of builds) decoded.set(built.file, built.decoded);
+      const built = builds.map(({ file }) => ({ path: file, content: EMPTY }));
+      const { objects, problems } = renderPlain([...contents, ...built], {
         defaultNamespace: request.defaultNamespace,
         decode: (path, content) => decoded.get(path) ?? this.#decoded.decode(path, content),
       });
-      return finish({ selection, incomplete, problems: [...problems, ...rendered.problems] }, rendered.objects);
+      const inputs = inputsOf(builds);
+      if (inputs !== undefined) selection = await digestOf(chosen, inputs, tree, signal);
+      const { incomplete } = chosen;
+      return finish({ selection, inputs: inputs ?? [], incomplete, problems: [...chosen.problems, ...problems] }, objects);
     } catch (error) {
-      if (error instanceof RefusedUnit) return { selection, problems: error.problems, bundle: undefined, incomplete: true };
-      throw error;
+      if (!(error instanceof RefusedUnit)) throw error;
+      return { selection, inputs: [], problems: error.problems, bundle: undefined, incomplete: true };
     }
   }
 
   /** File by file, so that agents and probes are answered meanwhile. */
-  async #decode(files: readonly ManifestFile[], signal: AbortSignal): Promise<ReadonlyMap<string, DecodedFile>> {
+  async #decode(files: readonly ManifestFile[], signal: AbortSignal): Promise<Map<string, DecodedFile>> {
     const decoded = new Map<string, DecodedFile>();
     let since = performance.now();
     for (const { path, content } of files) {
@@ -110,15 +129,33 @@ function checkPaths(globs: readonly string[], { maxPaths }: ManifestLimits): voi
   );
 }
 
-/** Chooses the files; what is chosen counts, not what was listed. */
-function select(
+/** What a unit is made of, before anything is read. */
+interface Chosen {
+  /** Manifests by themselves, as long as no kustomization reads them. */
+  readonly files: readonly FileEntry[];
+  /** Of kustomizations. */
+  readonly folders: readonly string[];
+  readonly problems: readonly SourceProblem[];
+  readonly incomplete: boolean;
+}
+
+async function choose(
+  repository: GitalyRepository,
+  commitId: string,
   globs: readonly string[],
-  listed: readonly FileEntry[],
-  { maxFiles }: ManifestLimits,
-): { files: readonly FileEntry[]; problems: readonly SourceProblem[]; incomplete: boolean } {
-  const selection = selectFiles(globs, listed);
+  limits: ManifestLimits,
+  signal: AbortSignal,
+): Promise<Chosen> {
+  const { folders, others } = splitGlobs(globs);
+  const selection = selectFiles(others, await listFiles(repository, commitId, others, signal));
+  return chosenOf(selection, folders, limits);
+}
+
+/** What is chosen counts, not what was listed. */
+function chosenOf(selection: Selection<FileEntry>, named: readonly string[], { maxFiles, maxPaths }: ManifestLimits): Chosen {
   const links = selection.files.filter((file) => file.mode === SYMBOLIC_LINK);
-  const files = selection.files.filter((file) => file.mode !== SYMBOLIC_LINK);
+  const regular = selection.files.filter((file) => file.mode !== SYMBOLIC_LINK);
+  const { folders, plain: files } = splitFiles(named, regular);
   const problems = [
     ...selection.problems,
     ...links.map(
@@ -135,8 +172,23 @@ function select(
       'TooManyFiles',
       `The globs match ${files.length} files, ${maxFiles} are allowed: use narrower globs, split the unit, or raise max_number_of_files in kas's configuration.`,
     );
-  if (files.length === 0) throw new RefusedUnit([nothingToApply('no file matches'), ...problems]);
-  return { files, problems, incomplete: selection.unmatched.length > 0 };
+  if (folders.length > maxPaths)
+    throw refuse(
+      'TooManyKustomizations',
+      `The globs match ${folders.length} kustomizations, ${maxPaths} are allowed: use narrower globs, split the unit, or raise max_number_of_paths in kas's configuration.`,
+    );
+  if (files.length + folders.length === 0) throw new RefusedUnit([nothingToApply('no file matches'), ...problems]);
+  return { files, folders, problems, incomplete: selection.unmatched.length > 0 };
+}
+
+function plainFiles(files: readonly FileEntry[], builds: readonly Built[]): readonly FileEntry[] {
+  return files.filter(({ path }) => !builds.some(({ read }) => read.has(path)));
+}
+
+/** Undefined when what decides the result is not known. */
+function inputsOf(builds: readonly Built[]): readonly string[] | undefined {
+  const inputs = builds.map((built) => built.inputs);
+  return inputs.every((paths) => paths !== undefined) ? inputs.flat() : undefined;
 }
 
 /** An empty set is never handed on: it would mean to remove everything. */
@@ -154,8 +206,17 @@ function nothingToApply(why: string): SourceProblem {
 }
 
 /** Warnings count: they are part of the outcome, and a commit may put them right without touching a file of the unit. */
-function digestOf(files: readonly FileEntry[], problems: readonly SourceProblem[]): string {
-  const hash = createHash('sha256').update(JSON.stringify(problems));
+async function digestOf(
+  { files, folders, problems }: Chosen,
+  inputs: readonly string[],
+  tree: CommitTree,
+  signal: AbortSignal,
+): Promise<string> {
+  const hash = createHash('sha256').update(JSON.stringify([problems, folders]));
   for (const { path, oid } of files) hash.update(`${oid} ${path}\0`);
+  for (const path of new Set(inputs)) {
+    const found = await tree.lookup(path, signal);
+    hash.update(`${typeof found === 'string' ? found : found.oid} ${path}\0`);
+  }
   return hash.digest('hex');
 }

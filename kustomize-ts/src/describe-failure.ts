@@ -67,7 +67,7 @@ function causeOf({ refusal }: Failure, message: string, { file, field }: ErrorPl
   if (plugin !== undefined)
     return { code: 'PluginRefused', explanation: `${plugin} is not built in, and functions and plugins are refused${where}` };
   if (/unable to find one of 'kustomization.yaml'/.test(message)) return { code: 'KustomizationNotFound' };
-  if (/^must build at directory: /.test(message)) return { code: 'KustomizationNotFound' };
+  if (message.startsWith('must build at directory: ')) return { code: 'KustomizationNotFound' };
   if (/evalsymlink failure on .*: (?:lstat .*: no such file or directory|not a directory)/s.test(message))
     return { code: 'FileNotFound' };
   return { code: 'BuildFailed' };
