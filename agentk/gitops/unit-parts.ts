@@ -17,7 +17,7 @@ import type { Unit } from './unit.ts';
  * The parts as one unit uses them: its requests are made as its service account, and its applies follow its policies. Both
  * are those of the unit as it is configured when a request begins. Watches stay the agent's own.
  */
-export function unitParts(shared: EngineParts, unit: () => Unit): EngineParts {
+export function unitParts(shared: EngineParts, unit: () => Pick<Unit, 'serviceAccount' | 'conflictPolicy'>): EngineParts {
   const { catalog, live, agentId, fieldManager } = shared;
   const cluster = new ActingCluster(shared.cluster, () => unit().serviceAccount);
   const applier = new Applier({ cluster, catalog, live, agentId, fieldManager, conflicts: () => unit().conflictPolicy });

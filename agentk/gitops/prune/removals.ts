@@ -5,6 +5,7 @@ import { type Inventory, parentName } from '../inventory/inventory.ts';
 import { parseRemoval, type Removal } from '../inventory/removal-notes.ts';
 import type { LiveEntry } from '../live/live-entry.ts';
 import type { Configuration } from '../unit.ts';
+import { unitParts } from '../unit-parts.ts';
 import { TearDown, type TearDownDeps } from './tear-down.ts';
 
 export interface RemovalsDeps extends Omit<TearDownDeps, 'unit' | 'removal' | 'inventory' | 'configuration'> {
@@ -111,13 +112,17 @@ export class Removals {
       const { commitId = '', units = [] } = this.#configuration ?? {};
       return { commitId, isEmpty: units.length === 0 };
     };
-    const tearDown = new TearDown({ ...this.#deps, unit, removal, inventory, configuration });
+    const acting = { serviceAccount: removal.serviceAccount, conflictPolicy: 'force' } as const;
+    const parts = unitParts(this.#deps.parts, () => acting);
+    const tearDown = new TearDown({ ...this.#deps, parts, unit, removal, inventory, configuration });
     const stop = new AbortController();
     log.info('A unit left the configuration: its objects are pruned', { unit });
     const run = async (): Promise<void> => {
       await left(unit);
       await tearDown.run(AbortSignal.any([stop.signal, signal]));
       this.#running.delete(unit);
+      // It may have left the configuration again meanwhile.
+      if (stop.signal.aborted) this.#review();
     };
     this.#running.set(unit, { tearDown, inventory, stop, ended: run() });
   }

@@ -1,6 +1,7 @@
 import type { Logger } from '../../../lib/log.ts';
 import { formatObjectId } from '../../../lib/object-id.ts';
 import { type ChangeSet, countOutcomes, outcomesOf } from '../plan/change-set.ts';
+import type { Outcome } from '../plan/tracked-object.ts';
 import type { Drift, Phase, UnitBundle } from '../unit.ts';
 
 /** What a unit's syncs and drift leave in the log: one line each; retries that change nothing leave none above debug. */
@@ -16,14 +17,16 @@ export class SyncLog {
 
   finished(bundle: UnitBundle, changes: ChangeSet, phase: Phase, startedAt: number): void {
     const { created, configured, unchanged, pruned, failed } = countOutcomes(outcomesOf(changes));
-    const failures = changes.objects.filter(({ outcome }) => outcome.action === 'failed');
+    const failures = failuresOf(changes);
+    const { notPruned } = changes;
     const said = JSON.stringify([
       bundle.bundle.digest,
       bundle.commitId,
-      [created, configured, unchanged, failed],
-      failures.map(({ key, outcome }) => [key, outcome.message]),
+      [created, configured, unchanged, pruned, failed],
+      failures.map(({ object, detail }) => [object, detail]),
+      notPruned?.reason,
     ]);
-    const repeated = said === this.#said && pruned === 0;
+    const repeated = said === this.#said;
     this.#said = said;
     const fields = {
       unit: bundle.unit,
@@ -39,15 +42,11 @@ export class SyncLog {
     };
     if (repeated) return this.#log.debug('Sync finished as before', fields);
     this.#log.info('Sync finished', fields);
-    for (const { desired, outcome } of failures) {
-      this.#log.warn('Object failed', {
-        unit: bundle.unit,
-        object: formatObjectId(desired.id),
-        reason: outcome.reason,
-        detail: outcome.message,
-        file: desired.object.source,
-      });
-    }
+    for (const failure of failures) this.#log.warn('Object failed', { unit: bundle.unit, ...failure });
+    if (notPruned === undefined || notPruned.message === '') return;
+    const why = { unit: bundle.unit, commit: bundle.commitId, reason: notPruned.reason, detail: notPruned.message };
+    if (notPruned.phase === 'degraded') this.#log.warn('Nothing was pruned', why);
+    else this.#log.info('Nothing was pruned', why);
   }
 
   /** Nothing could be done: the cluster does not answer, or the inventory may not be written. */
@@ -73,4 +72,23 @@ export class SyncLog {
       ...(drift.message === '' ? {} : { detail: drift.message }),
     });
   }
+}
+
+interface Failure {
+  readonly object: string;
+  readonly reason: string;
+  readonly detail: string;
+  readonly file?: string;
+}
+
+function failuresOf({ objects, pruned }: ChangeSet): readonly Failure[] {
+  const failed = ({ outcome }: { readonly outcome: Outcome }): boolean => outcome.action === 'failed';
+  return [
+    ...objects.filter(failed).map(({ desired, outcome: { reason, message } }) => {
+      return { object: formatObjectId(desired.id), reason, detail: message, file: desired.object.source };
+    }),
+    ...pruned.filter(failed).map(({ entry, outcome: { reason, message } }) => {
+      return { object: formatObjectId(entry.id), reason, detail: message };
+    }),
+  ];
 }
