@@ -1,10 +1,16 @@
-import { createLogger } from '../lib/log.ts';
+import { createLogger, type Logger } from '../lib/log.ts';
 import { type Part, runStages } from '../lib/stages.ts';
 import type { AgentkFlags } from './config/flags.ts';
 import { createEngine } from './gitops/engine.ts';
 import type { Engine } from './gitops/unit.ts';
+import type { KubeAccess } from './kube/kube-access.ts';
 import { KubeCluster } from './kube/kube-cluster.ts';
 import { loadKubeConfig } from './kube/kube-config.ts';
+import { leaseIdentity, tokenFingerprint } from './leader/identity.ts';
+import { KubeLeaseStore } from './leader/kube-lease-store.ts';
+import { LeaderElection } from './leader/leader-election.ts';
+import { leaseTimings } from './leader/lease-timings.ts';
+import type { Term } from './leader/term.ts';
 import { connectToKas, parseKasUrl } from './session/kas-connection.ts';
 import { type AgentIdentity, KasSession } from './session/kas-session.ts';
 import { StatusReporter } from './session/status-reporter.ts';
@@ -14,14 +20,47 @@ const GRACE_MS = 20_000;
 
 const VERSION_TIMEOUT_MS = 2_000;
 
+/** Waits for its turn among replicas, works as the agent, and waits again when its turn was lost, until `signal` fires. */
+export async function runAgentk(flags: AgentkFlags, signal: AbortSignal): Promise<void> {
+  const log = createLogger('agentk', flags.logLevel);
+  parseKasUrl(flags.kasAddress);
+  const access = loadKubeConfig(flags);
+  log.info('agentk starts', { address: flags.kasAddress, namespace: flags.namespace });
+  if (flags.leaderElection === undefined) {
+    await using cluster = new KubeCluster({ config: access, log });
+    await runAgent(flags, cluster, log, signal);
+  } else {
+    const { leaseName, leaseDurationMs } = flags.leaderElection;
+    await using store = new KubeLeaseStore({ access, namespace: flags.namespace, name: leaseName, log });
+    const election = new LeaderElection({
+      store,
+      identity: leaseIdentity({ name: flags.podName, uid: flags.podUid }),
+      fingerprint: await tokenFingerprint(flags.tokenFile),
+      timings: leaseTimings(leaseDurationMs),
+      log,
+    });
+    await election.run(async (term) => await runTerm(flags, access, log, term, signal), signal);
+  }
+  log.info('agentk stopped');
+}
+
+/** The agent for as long as it leads. When the term is lost its connections are cut, with all that is on its way. */
+async function runTerm(flags: AgentkFlags, access: KubeAccess, log: Logger, term: Term, signal: AbortSignal): Promise<void> {
+  await using cluster = new KubeCluster({ config: access, log, permitWrite: () => term.permitWrite() });
+  const cut = (): void => void cluster[Symbol.asyncDispose]();
+  term.lost.addEventListener('abort', cut, { once: true });
+  try {
+    await runAgent(flags, cluster, log, AbortSignal.any([signal, term.lost]));
+  } finally {
+    term.lost.removeEventListener('abort', cut);
+  }
+}
+
 /**
  * The agent: a session with kas, the engine, and the cluster between them. The session starts first, since kas tells
  * the agent who it is, and stops last, so that the engine's last reports still go out.
  */
-export async function runAgentk(flags: AgentkFlags, signal: AbortSignal): Promise<void> {
-  const log = createLogger('agentk', flags.logLevel);
-  parseKasUrl(flags.kasAddress);
-  await using cluster = new KubeCluster({ config: loadKubeConfig(flags), log });
+async function runAgent(flags: AgentkFlags, cluster: KubeCluster, log: Logger, signal: AbortSignal): Promise<void> {
   const reporter = new StatusReporter();
   const identity = Promise.withResolvers<AgentIdentity>();
   const engine = Promise.withResolvers<Engine>();
@@ -47,12 +86,11 @@ export async function runAgentk(flags: AgentkFlags, signal: AbortSignal): Promis
   const engineRunner: Part = {
     name: 'engine',
     async run(ready, stageSignal) {
-      const created = createEngine({ cluster, reporter, agent: await identity.promise, namespace: flags.namespace, log });
+      const { namespace, podName } = flags;
+      const created = createEngine({ cluster, reporter, agent: await identity.promise, namespace, podName, log });
       engine.resolve(created);
       await created.run(ready, stageSignal);
     },
   };
-  log.info('agentk starts', { address: flags.kasAddress, namespace: flags.namespace });
   await runStages([[session], [engineRunner]], { graceMs: GRACE_MS }, signal);
-  log.info('agentk stopped');
 }

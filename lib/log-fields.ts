@@ -19,6 +19,10 @@ export interface LogFields {
   /** When that manager made it, RFC 3339. */
   readonly changedAt?: string;
   readonly outcome?: string;
+  /** `namespace/name` of the Lease that replicas compete for. */
+  readonly lease?: string;
+  /** Who holds it. */
+  readonly holder?: string;
   readonly phase?: string;
   readonly reason?: string;
   readonly file?: string;

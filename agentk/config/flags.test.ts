@@ -14,9 +14,24 @@ test.each([
   [['--token-file', 't'], '--kas-address is missing'],
   [['--kas-address', 'grpc://a:1'], '--token-file is missing'],
   [[...required, '--colour'], "Unknown option '--colour'"],
+  [[...required, '--leader-election', 'no'], '--leader-election is true or false, not "no"'],
+  [[...required, '--lease-name', 'A_b'], '--lease-name is made of lower-case letters'],
+  [[...required, '--lease-duration', '2s'], '--lease-duration is a time of whole seconds from 3s to 10m, not "2s"'],
+  [[...required, '--lease-duration', '3500ms'], 'whole seconds'],
+  [[...required, '--lease-duration', 'long'], 'whole seconds'],
   [[...required, '--log-level', 'loud'], '--log-level is one of debug, info, warn, error, not "loud"'],
 ])('%j is refused with its reason', (args, message) => {
   expect(() => parseFlags(args, {})).toThrow(message);
+});
+
+test('replicas take turns by a lease unless told otherwise', () => {
+  expect(parseFlags(required, {})).toMatchObject({ leaderElection: { leaseName: 'agentk', leaseDurationMs: 15_000 } });
+  const other = [...required, '--lease-name', 'agentk-two', '--lease-duration=1m'];
+  expect(parseFlags(other, { POD_UID: 'u' })).toMatchObject({
+    leaderElection: { leaseName: 'agentk-two', leaseDurationMs: 60_000 },
+    podUid: 'u',
+  });
+  expect(parseFlags([...required, '--leader-election=false'], {})).toMatchObject({ leaderElection: undefined });
 });
 
 test('help and version are told apart from a run', () => {

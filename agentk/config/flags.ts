@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { parseDuration } from '../../lib/config-types.ts';
 import { UserError } from '../../lib/errors.ts';
 import type { LogLevel } from '../../lib/log.ts';
 
@@ -12,7 +13,17 @@ export interface AgentkFlags {
   /** Namespace of agentk's own objects: the inventories. */
   readonly namespace: string;
   readonly podName: string;
+  readonly podUid: string;
+  /** Undefined: this process leads, whoever else runs. */
+  readonly leaderElection: LeaderElectionFlags | undefined;
   readonly logLevel: LogLevel;
+}
+
+export interface LeaderElectionFlags {
+  /** In `namespace`. */
+  readonly leaseName: string;
+  /** Whole seconds. */
+  readonly leaseDurationMs: number;
 }
 
 export const USAGE = `agentk keeps a Kubernetes cluster as Git wants it.
@@ -25,11 +36,18 @@ export const USAGE = `agentk keeps a Kubernetes cluster as Git wants it.
   --kubeconfig FILE     default: in the cluster its service account, else $KUBECONFIG, else ~/.kube/config
   --context NAME        context of the kubeconfig; default: its current one
   --namespace NAME      where agentk keeps its inventories; default: $POD_NAMESPACE, else gitops-agent
+  --leader-election BOOL
+                        whether replicas take turns, so that one writes at a time; default: true
+  --lease-name NAME     Lease in --namespace that replicas compete for; different agents need different ones; default: agentk
+  --lease-duration TIME how long a leader that vanished holds the others back, 3s to 10m; it stops to write after two
+                        thirds of it; default: 15s
   --log-level LEVEL     debug, info, warn or error, until the configuration in Git says otherwise; default: info
   --version             print the version
   --help                print this text
 `;
 
+/** RFC 1123 subdomain */
+const LEASE_NAME = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 
 /** Throws a UserError that names the flag and the remedy. `help` and `version` are answered by the caller. */
@@ -50,6 +68,8 @@ export function parseFlags(
     context: values.context,
     namespace: values.namespace ?? env['POD_NAMESPACE'] ?? 'gitops-agent',
     podName: env['POD_NAME'] ?? '',
+    podUid: env['POD_UID'] ?? '',
+    leaderElection: leaderElection(values),
     logLevel,
   };
 }
@@ -67,6 +87,9 @@ function parse(args: readonly string[]) {
         kubeconfig: { type: 'string' },
         context: { type: 'string' },
         namespace: { type: 'string' },
+        'leader-election': { type: 'string' },
+        'lease-name': { type: 'string' },
+        'lease-duration': { type: 'string' },
         'log-level': { type: 'string' },
         version: { type: 'boolean' },
         help: { type: 'boolean' },
@@ -75,6 +98,21 @@ function parse(args: readonly string[]) {
   } catch (error) {
     throw invalid((error as Error).message);
   }
+}
+
+function leaderElection(values: ReturnType<typeof parse>): LeaderElectionFlags | undefined {
+  const enabled = values['leader-election'] ?? 'true';
+  const leaseName = values['lease-name'] ?? 'agentk';
+  const text = values['lease-duration'] ?? '15s';
+  const leaseDurationMs = parseDuration(text) ?? Number.NaN;
+  if (!['true', 'false'].includes(enabled)) throw invalid(`--leader-election is true or false, not "${enabled}"`);
+  if (!LEASE_NAME.test(leaseName)) {
+    throw invalid(`--lease-name is made of lower-case letters, digits, "-" and ".", at most 253, and is not "${leaseName}"`);
+  }
+  if (!(leaseDurationMs >= 3_000 && leaseDurationMs <= 600_000 && leaseDurationMs % 1000 === 0)) {
+    throw invalid(`--lease-duration is a time of whole seconds from 3s to 10m, not "${text}"`);
+  }
+  return enabled === 'true' ? { leaseName, leaseDurationMs } : undefined;
 }
 
 function required(value: string | undefined, flag: string): string {

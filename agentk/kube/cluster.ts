@@ -121,13 +121,13 @@ export interface Cluster {
    */
   delete(ref: ObjectRef, options: DeleteOptions, signal: AbortSignal): Promise<LiveObject | undefined>;
   /**
-   * Lists, then follows, all objects of a type that carry the label; survives expiry, lost connections and API server
+   * Lists, then follows, all objects of a type that are selected, of one namespace or of all; survives expiry, lost connections and API server
    * restarts by itself. Ends only by throwing: the signal's reason, a KubeError 404/405 when the type is gone, 403 when
    * watching it is not allowed, 400/422 for a selector the server refuses.
    */
   watch(
     type: ResourceType,
-    options: { readonly labelSelector?: string; readonly fieldSelector?: string },
+    options: { readonly namespace?: string; readonly labelSelector?: string; readonly fieldSelector?: string },
     signal: AbortSignal,
   ): AsyncIterable<WatchEvent>;
 }

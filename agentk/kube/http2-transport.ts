@@ -13,6 +13,8 @@ export interface Http2Request {
   readonly body?: string;
   /** Lower-case names. */
   readonly headers?: OutgoingHttpHeaders;
+  /** Asked at the last moment before the request goes out, at each attempt; what it throws is thrown on. */
+  readonly permit?: () => void;
 }
 
 export interface Http2TransportOptions {
@@ -61,6 +63,7 @@ export class Http2Transport {
   async request(request: Http2Request, signal: AbortSignal): Promise<Answer> {
     return await this.#retryRefused(this.#requests, signal, async (lease) => {
       try {
+        request.permit?.();
         const stream = send(lease.connection, this.#head(request, lease), request.body);
         return await readWhole(lease.connection, stream, this.#requestTimeoutMs, signal);
       } finally {

@@ -24,6 +24,8 @@ export interface KubeClientParts {
   readonly retryForMs: number;
   /** The same for requests that were refused because there are too many (429). */
   readonly retryRefusedForMs: number;
+  /** Throws when nothing may be written any more. */
+  readonly permitWrite?: (() => void) | undefined;
 }
 
 /** What one API server with a watch cache answers fastest on: more only queue there. */
@@ -52,9 +54,11 @@ export class KubeClient {
     return await this.#send(request, 'always', undefined, signal);
   }
 
-  /** As `read`, for what changes something: no more of these at a time than the server takes. */
+  /** As `read`, for what changes something: no more of these at a time than the server takes, and only while permitted. */
   async write(request: Http2Request, repeat: Repeat, signal: AbortSignal): Promise<ClientAnswer> {
-    return await this.#send(request, repeat, this.#writes, signal);
+    const { permitWrite } = this.#parts;
+    const permitted = permitWrite === undefined ? request : { ...request, permit: permitWrite };
+    return await this.#send(permitted, repeat, this.#writes, signal);
   }
 
   /** One attempt: a stream's reader knows better from where to start again. */

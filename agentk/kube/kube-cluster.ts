@@ -28,6 +28,8 @@ export interface KubeClusterDeps {
   readonly retryForMs?: number;
   /** How long requests are tried again that were refused because there were too many; 60 s when absent. */
   readonly retryRefusedForMs?: number;
+  /** Asked before each write; throws a `KubeError` when nothing may be written any more. */
+  readonly permitWrite?: () => void;
 }
 
 /** What all views of a cluster share, and with whose rights one of them asks. */
@@ -123,12 +125,12 @@ class KubeView implements Cluster {
 
   watch(
     type: ResourceType,
-    options: { readonly labelSelector?: string; readonly fieldSelector?: string },
+    options: { readonly namespace?: string; readonly labelSelector?: string; readonly fieldSelector?: string },
     signal: AbortSignal,
   ): AsyncIterable<WatchEvent> {
-    const query = { labelSelector: options.labelSelector, fieldSelector: options.fieldSelector };
+    const { namespace = '', ...query } = options;
     const { log, watchTimings: timings } = this.#parts;
-    return watchObjects({ client: this.#client, log, timings }, type, query, signal);
+    return watchObjects({ client: this.#client, log, timings }, type, namespace, query, signal);
   }
 }
 
@@ -145,6 +147,7 @@ export class KubeCluster extends KubeView implements AsyncDisposable {
       transport,
       retryForMs: deps.retryForMs ?? 15_000,
       retryRefusedForMs: deps.retryRefusedForMs ?? 60_000,
+      permitWrite: deps.permitWrite,
     });
     const read = async (path: string, signal: AbortSignal): Promise<Answer> =>
       await client.read({ method: 'GET', path, accept: AGGREGATED_DISCOVERY }, signal);

@@ -20,20 +20,21 @@ const MAX_LINE_BYTES = 32 << 20;
 const MIN_SECONDS = 300;
 
 /**
- * One watch request as it comes. Ends when the server ends it. Throws a `KubeError` for a refusal or an ERROR event, a
+ * One watch request as it comes, of one namespace or, where it is empty, of all. Ends when the server ends it. Throws a `KubeError` for a refusal or an ERROR event, a
  * `StalledWatchError` after `timeoutMs()` of silence (undefined: never), a `TransportError` when the connection is lost.
  * Time that the consumer takes does not count as silence.
  */
 export async function* readWatch(
   client: KubeClient,
   type: ResourceType,
+  namespace: string,
   query: Query,
   timeoutMs: () => number | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<WatchLine> {
   using scope = new AbortScope(signal);
   const timeoutSeconds = Math.round(MIN_SECONDS * (1 + Math.random()));
-  const path = collectionPath(type, '', { watch: true, allowWatchBookmarks: true, timeoutSeconds, ...query });
+  const path = collectionPath(type, namespace, { watch: true, allowWatchBookmarks: true, timeoutSeconds, ...query });
   using watchdog = new Watchdog(scope, timeoutMs);
   watchdog.arm();
   const { body } = await client.stream({ method: 'GET', path }, scope.signal);

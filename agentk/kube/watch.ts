@@ -35,10 +35,11 @@ const WARN_AFTER_FAILURES = 5;
 export async function* watchObjects(
   deps: WatchDeps,
   type: ResourceType,
+  namespace: string,
   query: Query,
   signal: AbortSignal,
 ): AsyncGenerator<WatchEvent> {
-  yield* new ObjectWatch(deps, type, query).run(signal);
+  yield* new ObjectWatch(deps, type, namespace, query).run(signal);
 }
 
 /**
@@ -48,6 +49,7 @@ export async function* watchObjects(
 class ObjectWatch {
   readonly #deps: WatchDeps;
   readonly #type: ResourceType;
+  readonly #namespace: string;
   readonly #query: Query;
   readonly #backoff = new Backoff({ initialMs: 100, maxMs: 10_000, factor: 2, jitter: 0.5, resetAfterMs: 30_000 });
   #resourceVersion: string | undefined;
@@ -57,9 +59,10 @@ class ObjectWatch {
   #refusedSince: number | undefined;
   #failures = 0;
 
-  constructor(deps: WatchDeps, type: ResourceType, query: Query) {
+  constructor(deps: WatchDeps, type: ResourceType, namespace: string, query: Query) {
     this.#deps = deps;
     this.#type = type;
+    this.#namespace = namespace;
     this.#query = query;
   }
 
@@ -85,7 +88,7 @@ class ObjectWatch {
     const query = { ...this.#query, sendInitialEvents: true, resourceVersionMatch: 'NotOlderThan' };
     let synced = false;
     const timeoutMs = (): number | undefined => (synced ? this.#watchdogMs(true) : this.#deps.timings.initialTimeoutMs);
-    for await (const line of readWatch(this.#deps.client, this.#type, query, timeoutMs, signal)) {
+    for await (const line of readWatch(this.#deps.client, this.#type, this.#namespace, query, timeoutMs, signal)) {
       this.#heard();
       if (synced) {
         yield* this.#live(line);
@@ -108,7 +111,7 @@ class ObjectWatch {
   async *#list(signal: AbortSignal): AsyncGenerator<WatchEvent> {
     const keys = new Set<string>();
     let resourceVersion = '';
-    for await (const page of listPages(this.#deps.client, this.#type, '', this.#query, signal)) {
+    for await (const page of listPages(this.#deps.client, this.#type, this.#namespace, this.#query, signal)) {
       this.#heard();
       if (page.restarted) keys.clear();
       resourceVersion = page.resourceVersion;
@@ -125,7 +128,7 @@ class ObjectWatch {
   async *#follow(resourceVersion: string, justListed: boolean, signal: AbortSignal): AsyncGenerator<WatchEvent> {
     const query = { ...this.#query, resourceVersion };
     const timeoutMs = (): number | undefined => this.#watchdogMs(justListed);
-    for await (const line of readWatch(this.#deps.client, this.#type, query, timeoutMs, signal)) {
+    for await (const line of readWatch(this.#deps.client, this.#type, this.#namespace, query, timeoutMs, signal)) {
       this.#heard();
       yield* this.#live(line);
     }

@@ -22,6 +22,9 @@ export interface LineOptions {
   readonly addresses?: StackAddresses;
   readonly kasSeenByAgent?: string;
   readonly kasSeenByGitserver?: string;
+  /** For agentk, when something is between it and the cluster. */
+  readonly agentKubeconfigPath?: string;
+  readonly leaseDuration?: string;
 }
 
 const AGENT_NAME = 'e2e';
@@ -70,7 +73,7 @@ export class Line implements AsyncDisposable {
     const addresses = options.addresses ?? (await freeAddresses());
     const stack = await Stack.open({
       directory: join(directory.path, 'stack'),
-      kubeconfig: options.kubeconfigPath,
+      kubeconfig: options.agentKubeconfigPath ?? options.kubeconfigPath,
       addresses,
       agent,
       agentNamespace: namespaceOf(agent),
@@ -78,6 +81,7 @@ export class Line implements AsyncDisposable {
       pollPeriodMs: options.pollPeriodMs ?? POLL_PERIOD_MS,
       notifications: true,
       ...(options.kasSeenByAgent === undefined ? {} : { kasSeenByAgent: options.kasSeenByAgent }),
+      ...(options.leaseDuration === undefined ? {} : { leaseDuration: options.leaseDuration }),
       ...(options.kasSeenByGitserver === undefined ? {} : { kasSeenByGitserver: options.kasSeenByGitserver }),
     }).catch(async (error: unknown) => {
       await directory.remove();

@@ -4,6 +4,8 @@ import { type Exit, type Program, startProgram } from './process.ts';
 export interface ServiceOptions {
   readonly main: string;
   readonly args: readonly string[];
+  /** Added to the environment of this process. */
+  readonly env?: Readonly<Record<string, string>>;
   /** The line that says it can be used. */
   readonly ready: RegExp;
   /** Gets every line, over all its lives. */
@@ -23,11 +25,11 @@ export class Service implements AsyncDisposable {
     this.#log = createWriteStream(options.logFile, { flags: 'a' });
   }
 
-  /** Resolves when it is ready. */
-  async start(): Promise<void> {
-    const { main, args, ready } = this.#options;
-    this.#program = await startProgram(main, args, { onLine: (line) => this.#log.write(`${line}\n`) });
-    await this.#program.waitForLine(ready, START_TIMEOUT_MS);
+  /** Resolves when it is ready, or says something else that is waited for. */
+  async start(until = this.#options.ready): Promise<void> {
+    const { main, args, env = {} } = this.#options;
+    this.#program = await startProgram(main, args, { env, onLine: (line) => this.#log.write(`${line}\n`) });
+    await this.#program.waitForLine(until, START_TIMEOUT_MS);
   }
 
   /** What it wrote in its present life, or its last. */
@@ -47,6 +49,11 @@ export class Service implements AsyncDisposable {
   /** As `kill -9` would; resolves when it is gone. */
   async kill(): Promise<void> {
     await this.#running().kill('SIGKILL');
+  }
+
+  /** Sends a signal and does not wait. */
+  signal(signal: NodeJS.Signals): void {
+    this.#running().signal(signal);
   }
 
   /** By SIGTERM, forced after `graceMs` (10 s); how it ended, undefined when it was never started. */

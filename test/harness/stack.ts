@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { KasApi } from './kas-api.ts';
@@ -26,6 +27,8 @@ export interface AgentkOptions {
   readonly agentNamespace?: string;
   /** Where agentk finds kas, `host:port`, when something is between them. */
   readonly kasSeenByAgent?: string;
+  /** As agentk's flag has it; its default when absent. */
+  readonly leaseDuration?: string;
 }
 
 const AGENTK_READY = /"msg":"Connected to kas"/;
@@ -41,16 +44,18 @@ export class Stack implements AsyncDisposable {
   readonly agentk: Service;
   readonly api: KasApi;
   readonly #settings: StackSettings;
+  readonly #options: AgentkOptions;
 
   private constructor(options: StackOptions) {
     const files = stackFiles(options.directory);
     const service = (name: string, main: string, args: readonly string[], ready: RegExp): Service =>
       new Service({ main, args, ready, logFile: join(files.directory, `${name}.log`) });
     this.#settings = options;
+    this.#options = options;
     this.files = files;
     this.gitserver = service('gitserver', 'kas/gitserver/main.ts', ['serve', '--config', files.gitserverConfig], /"msg":"Ready"/);
     this.kas = service('kas', 'kas/main.ts', ['serve', '--config', files.kasConfig], /"msg":"kas is ready"/);
-    this.agentk = service('agentk', 'agentk/main.ts', agentkArgs(files.agentToken, options), AGENTK_READY);
+    this.agentk = agentkService(files, options, 1);
     this.api = new KasApi(options.addresses.kasApi, files.apiSecret);
   }
 
@@ -78,9 +83,16 @@ export class Stack implements AsyncDisposable {
     return `http://git:${token}@${this.#settings.addresses.gitHttp}/${project}.git`;
   }
 
+  /** Another replica of the agent, which reaches the cluster by its own kubeconfig; for whoever asked to start and dispose of. */
+  replica(number: number, kubeconfig: string): Service {
+    return agentkService(this.files, { ...this.#options, kubeconfig }, number);
+  }
+
   /** The agentk of a tenant; to be started, and disposed of, by whoever asked. */
   agentkOf({ agent }: StackTenant, options: Omit<AgentkOptions, 'addresses'>): Service {
-    const args = agentkArgs(this.files.agentTokenOf(agent.name), { ...options, addresses: this.#settings.addresses });
+    const others = agentkArgs(this.files.agentTokenOf(agent.name), { ...options, addresses: this.#settings.addresses });
+    // It is the only one of its agent, and its requests are counted.
+    const args = [...others, '--leader-election=false'];
     const logFile = join(this.files.directory, `agentk-${agent.name}.log`);
     return new Service({ main: 'agentk/main.ts', args, ready: AGENTK_READY, logFile });
   }
@@ -100,11 +112,24 @@ export class Stack implements AsyncDisposable {
   }
 }
 
+/** One replica of the stack's agent. Started again it is a container that was restarted in the same pod. */
+function agentkService(files: StackFiles, options: AgentkOptions, replica: number): Service {
+  const name = `agentk-${replica}`;
+  return new Service({
+    main: 'agentk/main.ts',
+    args: agentkArgs(files.agentToken, options),
+    env: { POD_NAME: name, POD_UID: randomUUID() },
+    ready: AGENTK_READY,
+    logFile: join(files.directory, replica === 1 ? 'agentk.log' : `${name}.log`),
+  });
+}
+
 function agentkArgs(tokenFile: string, options: AgentkOptions): string[] {
-  const { addresses, kubeconfig, context, agentNamespace, kasSeenByAgent } = options;
+  const { addresses, kubeconfig, context, agentNamespace, kasSeenByAgent, leaseDuration } = options;
   const address = `grpc://${kasSeenByAgent ?? addresses.kasAgents}`;
   const args = ['--kas-address', address, '--token-file', tokenFile, '--kubeconfig', kubeconfig];
   if (context !== undefined) args.push('--context', context);
   if (agentNamespace !== undefined) args.push('--namespace', agentNamespace);
+  if (leaseDuration !== undefined) args.push('--lease-duration', leaseDuration);
   return args;
 }
