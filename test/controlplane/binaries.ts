@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
 import { access, cp, mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { spawnReaped } from '../harness/reaped-process.ts';
+import { cacheRoot, runGo } from '../harness/go-tool.ts';
 import { isAlive, withLock } from './cache-lock.ts';
 
 /** Paths of the programs that make up a cluster, and of the rules by which kwok plays its nodes. */
@@ -64,10 +63,6 @@ export async function kubectlPath(progress: Progress, signal: AbortSignal): Prom
 /** Progress for people: on standard error, so that it never mixes with a program's output. */
 export function progressOnStderr(line: string): void {
   process.stderr.write(`${line}\n`);
-}
-
-function cacheRoot(): string {
-  return process.env['KAS_CACHE_DIR'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'kas');
 }
 
 /** Changes whenever the programs would come out differently. */
@@ -136,28 +131,9 @@ async function copyStages(target: string, signal: AbortSignal): Promise<void> {
         await cp(join(source, 'kustomize/stage', folder, name), join(target, name));
 }
 
-/** Standard output of a go command run in one of the module folders. It ends with this process, whatever happens to it. */
+/** As `runGo`, in one of the module folders. */
 async function go(args: readonly string[], module: Program['module'], signal: AbortSignal): Promise<string> {
-  signal.throwIfAborted();
-  const child = await spawnReaped('go', args, { cwd: join(HERE, module), env: { ...process.env, GOWORK: 'off' } });
-  const onAbort = (): void => void child.killGroup();
-  signal.addEventListener('abort', onAbort, { once: true });
-  const [stdout, stderr, exit] = await Promise.all([textOf(child.stdout), textOf(child.stderr), child.exited]);
-  signal.removeEventListener('abort', onAbort);
-  signal.throwIfAborted();
-  if (exit.code === 127)
-    throw new Error('the control plane for tests is built with Go 1.26 or newer, and there is no "go" in PATH');
-  if (exit.code !== 0) {
-    const tail = stderr.trim().split('\n').slice(-20).join('\n');
-    throw new Error(`go ${args[0]} ${args.at(-1)} failed (exit code ${exit.code ?? exit.signal}):\n${tail}`);
-  }
-  return stdout;
-}
-
-async function textOf(stream: AsyncIterable<Buffer> | null): Promise<string> {
-  const chunks: Buffer[] = [];
-  if (stream !== null) for await (const chunk of stream) chunks.push(chunk);
-  return Buffer.concat(chunks).toString('utf8');
+  return await runGo(args, join(HERE, module), signal);
 }
 
 /** Removes what builds of processes that died left behind. */

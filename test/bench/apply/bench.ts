@@ -1,0 +1,108 @@
+import { parseArgs } from 'node:util';
+import { type ControlPlane, startControlPlane } from '../../controlplane/control-plane.ts';
+import { waitUntil } from '../../harness/wait-until.ts';
+import type { Bench, BenchOptions, Figure } from '../figure.ts';
+import { Agent } from './agent.ts';
+import { Api } from './api.ts';
+import { type Contenders, contenders } from './contenders.ts';
+import { configMaps, GROUP, type Manifest, mixedObjects, widgetDefinition } from './manifests.ts';
+import { memory } from './memory.ts';
+import { removal } from './removal.ts';
+import { liveEdits, oneChanged, unchanged } from './steady.ts';
+import { type ThroughputWorkload, throughput } from './throughput.ts';
+
+const THROUGHPUT: readonly ThroughputWorkload[] = [
+  { name: '500 new ConfigMaps', count: 500, make: configMaps, rounds: { fast: 5, flux: 3, slow: 1 } },
+  { name: '2,000 new ConfigMaps', count: 2_000, make: configMaps, rounds: { fast: 5, flux: 3, slow: 1 } },
+  { name: '500 new objects of 8 kinds', count: 500, make: mixedObjects, rounds: { fast: 5, flux: 3, slow: 1 } },
+];
+/** Objects of the first, unmeasured round, which lets V8 compile what is measured. */
+const WARM_UP = 500;
+
+/**
+ * agentk's engine beside those of others, on one control plane. `--only TEXT` runs the workloads whose name holds the
+ * text; `--rounds N` measures everybody so many times.
+ */
+export const run: Bench = async (options, signal) => {
+  const { only = '', rounds } = parseOptions(options.args);
+  await using controlPlane = await startControlPlane({ progress: options.progress }, signal);
+  await using api = new Api(controlPlane);
+  await using agent = await Agent.start(controlPlane, []);
+  const all = await contenders(controlPlane, api, agent, options.progress, signal);
+  const figures: Figure[] = [];
+  const workloads = THROUGHPUT.filter(({ name }) => name.includes(only));
+  if (workloads.length > 0) await prepare(api, all, signal);
+  for (const workload of workloads) {
+    const limited = rounds === undefined ? workload : { ...workload, rounds: { fast: rounds, flux: rounds, slow: rounds } };
+    figures.push(...(await throughput(limited, all, api, options.progress, signal)));
+  }
+  const parts = { agent, api, progress: options.progress };
+  for (const [name, measure] of steadyWorkloads(parts, controlPlane)) {
+    if (name.includes(only)) figures.push(...(await measure(signal)));
+  }
+  return figures;
+};
+
+type Measure = (signal: AbortSignal) => Promise<readonly Figure[]>;
+
+/** What is measured of agentk alone; those of one unit come one after the other. */
+function steadyWorkloads(
+  parts: { readonly agent: Agent; readonly api: Api; readonly progress: (line: string) => void },
+  controlPlane: ControlPlane,
+): readonly (readonly [name: string, measure: Measure])[] {
+  const { agent, api, progress } = parts;
+  const inUnit = (unit: string, make: typeof configMaps, count: number, measure: UnitMeasure): Measure => {
+    return async (signal) => {
+      const namespace = `bench-${unit}`;
+      await api.createNamespace(namespace);
+      agent.feed.configure([unit]);
+      return await measure(unit, make(count, namespace), parts, signal);
+    };
+  };
+  const unchangedAs =
+    (name: string): UnitMeasure =>
+    async (...rest) =>
+      await unchanged(name, ...rest);
+  return [
+    ['500 ConfigMaps unchanged', inUnit('unchanged-500', configMaps, 500, unchangedAs('500 ConfigMaps'))],
+    ['2,000 ConfigMaps unchanged', inUnit('unchanged-2000', configMaps, 2_000, unchangedAs('2,000 ConfigMaps'))],
+    ['500 mixed unchanged', inUnit('unchanged-mixed', mixedObjects, 500, unchangedAs('500 objects of 8 kinds'))],
+    ['1 changed', inUnit('one-changed', configMaps, 2_000, oneChanged)],
+    ['live edit', inUnit('live-edits', configMaps, 2_000, liveEdits)],
+    ['removal', async (signal) => await removal(agent, api, progress, signal)],
+    ['memory', async (signal) => await memory(controlPlane, api, progress, signal)],
+  ];
+}
+
+type UnitMeasure = (
+  unit: string,
+  manifests: readonly Manifest[],
+  parts: { readonly agent: Agent; readonly api: Api; readonly progress: (line: string) => void },
+  signal: AbortSignal,
+) => Promise<readonly Figure[]>;
+
+function parseOptions(args: BenchOptions['args']): { readonly only: string | undefined; readonly rounds: number | undefined } {
+  const { values } = parseArgs({ args: [...args], options: { only: { type: 'string' }, rounds: { type: 'string' } } });
+  return { only: values.only, rounds: values.rounds === undefined ? undefined : Number(values.rounds) };
+}
+
+/** Creates the definition and waits until its kind is served. */
+async function establish(api: Api, definition: Manifest): Promise<void> {
+  await api.request('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', JSON.stringify(definition));
+  const served = async (): Promise<boolean> => {
+    await api.request('GET', `/apis/${GROUP}/v1/widgets?limit=1`);
+    return true;
+  };
+  await waitUntil(served, { what: 'the custom resource definition to be established', intervalMs: 20 });
+}
+
+async function prepare(api: Api, { ours, raw }: Contenders, signal: AbortSignal): Promise<void> {
+  await establish(api, widgetDefinition());
+  for (const { apply } of [ours, raw]) {
+    const namespace = `bench-warm-up-${warmUps++}`;
+    await api.createNamespace(namespace);
+    await apply(mixedObjects(WARM_UP, namespace), signal);
+  }
+}
+
+let warmUps = 0;

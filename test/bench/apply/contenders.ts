@@ -1,0 +1,95 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { ControlPlane } from '../../controlplane/control-plane.ts';
+import { ensurePeer } from '../peers/build.ts';
+import type { Agent } from './agent.ts';
+import type { Api } from './api.ts';
+import type { Manifest } from './manifests.ts';
+
+/** Somebody who applies objects: into a namespace of their own that is there and empty. */
+export interface Contender {
+  /** With its settings, for the table. */
+  readonly name: string;
+  /** Milliseconds until the last object is applied. */
+  readonly apply: (manifests: readonly Manifest[], signal: AbortSignal) => Promise<number>;
+}
+
+export interface Contenders {
+  readonly ours: Contender;
+  readonly raw: Contender;
+  readonly flux: Contender;
+  readonly kubectl: Contender;
+  readonly argo: Contender;
+}
+
+/** Requests that the raw client has in flight, as agentk has. */
+const IN_FLIGHT = 32;
+/** Of Flux' `--concurrent-ssa`; 4 is its default, the only number that its documentation names. */
+const FLUX_CONCURRENCY = 4;
+const MAX_OUTPUT_BYTES = 16 << 20;
+
+export async function contenders(
+  controlPlane: ControlPlane,
+  api: Api,
+  agent: Agent,
+  progress: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Contenders> {
+  const flux = await ensurePeer('flux', progress, signal);
+  const argocd = await ensurePeer('argocd', progress, signal);
+  const { directory, kubeconfigPath, kubectlPath } = controlPlane;
+  const program = (path: string, ...args: readonly string[]): Contender['apply'] => {
+    return async (manifests, runSignal) =>
+      await withFile(directory, JSON.stringify(manifests), async (file) => {
+        const output = await run(path, [...args, '--kubeconfig', kubeconfigPath, '--objects', file], runSignal);
+        return (JSON.parse(output) as { seconds: number }).seconds * 1000;
+      });
+  };
+  const kubectl: Contender['apply'] = async (manifests, runSignal) =>
+    await withFile(directory, manifests.map((manifest) => JSON.stringify(manifest)).join('\n---\n'), async (file) => {
+      const startedAt = performance.now();
+      await run(kubectlPath, ['apply', '--server-side', '--kubeconfig', kubeconfigPath, '--filename', file], runSignal);
+      return performance.now() - startedAt;
+    });
+  let units = 0;
+  return {
+    ours: {
+      name: 'agentk',
+      apply: async (manifests, runSignal) => {
+        units += 1;
+        const unit = `round-${units}`;
+        agent.feed.configure([unit]);
+        const { ms, created } = await agent.apply(unit, manifests, runSignal);
+        if (created !== manifests.length) throw new Error(`agentk created ${created} of ${manifests.length} objects`);
+        return ms;
+      },
+    },
+    raw: { name: `raw, ${IN_FLIGHT} in flight`, apply: async (manifests) => await api.applyRaw(manifests, IN_FLIGHT) },
+    flux: {
+      name: `Flux, ${FLUX_CONCURRENCY} at once, no rate limit`,
+      apply: program(flux, '--concurrency', String(FLUX_CONCURRENCY)),
+    },
+    kubectl: { name: 'kubectl apply --server-side', apply: kubectl },
+    argo: {
+      name: 'Argo CD, ServerSideApply, Validate=false, no rate limit',
+      apply: program(argocd, '--server-side', '--validate=false'),
+    },
+  };
+}
+
+async function run(path: string, args: readonly string[], signal: AbortSignal): Promise<string> {
+  return (await promisify(execFile)(path, [...args], { signal, maxBuffer: MAX_OUTPUT_BYTES })).stdout;
+}
+
+async function withFile<T>(directory: string, content: string, use: (file: string) => Promise<T>): Promise<T> {
+  const file = join(directory, `bench-${randomBytes(6).toString('hex')}`);
+  await writeFile(file, content);
+  try {
+    return await use(file);
+  } finally {
+    await rm(file);
+  }
+}
