@@ -1,10 +1,13 @@
 import type { LiveObject } from '../kube/cluster.ts';
 import { applyInOrder } from './apply/apply.ts';
+import { applyRehearsed, partOf } from './apply/apply-rehearsed.ts';
+import { rehearse } from './apply/rehearse.ts';
 import { scopeOf, unite } from './inventory/inventory.ts';
 import { removalNotes } from './inventory/removal-notes.ts';
 import type { Gatekeeper } from './order/gatekeeper.ts';
 import { type ChangeSet, excluded } from './plan/change-set.ts';
 import { orderObjects } from './plan/order.ts';
+import type { Step } from './plan/plan.ts';
 import type { TrackedObject } from './plan/tracked-object.ts';
 import { pruneObjection } from './prune/objection.ts';
 import type { Pruner } from './prune/pruner.ts';
@@ -32,19 +35,30 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
   // See what is there, and compare.
   const { desired, failed, aside, unseen, plan } = await survey(sync, signal);
 
-  // Say what will be ours before it is.
-  await inventory.widen(scopeOf(desired.map(({ id }) => id)), removalNotes(unit, parts.agentName), parts.hardStop);
-  signal.throwIfAborted();
-
-  // Apply.
   const placedOrder = orderObjects(
     desired,
     failed.map((misplaced) => misplaced.desired),
     ({ group, kind }) => parts.catalog.resourceType(group, kind)?.resource,
   );
-  const order = gate.begin({ order: placedOrder, steps: plan.steps, misplaced: failed });
-  const apply = { steps: plan.steps, order, gate, objects: objects.byKey, applySetId, unit, parts, progress, drifted };
-  await applyInOrder(apply, signal);
+
+  // Rehearse, where the unit wants all or nothing.
+  const script = { unit, plan, refused: placedOrder.refused, objects, applySetId, parts };
+  const rehearsal = await rehearse(script, signal);
+  if (rehearsal.changes !== undefined) return rehearsal.changes;
+
+  // Say what will be ours before it is.
+  await inventory.widen(scopeOf(desired.map(({ id }) => id)), removalNotes(unit, parts.agentName), parts.hardStop);
+  signal.throwIfAborted();
+
+  // Apply.
+  const apply = async (steps: readonly Step[]): Promise<void> => {
+    const whole = gate.begin({ order: placedOrder, steps, misplaced: failed });
+    const order = steps.length < plan.steps.length ? partOf(whole, steps) : whole;
+    const all = { gate, objects: objects.byKey, applySetId, unit, parts, progress, drifted };
+    await applyInOrder({ ...all, steps, order }, signal);
+  };
+  const refused = await applyRehearsed(rehearsal, script, apply, signal);
+  if (refused !== undefined) return refused;
 
   // Prune, but only when Git's word is known to be whole and in place, and small or confirmed.
   const held = plan.surplus.length === 0 ? undefined : gate.pruneObjection();

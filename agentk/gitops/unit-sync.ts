@@ -28,7 +28,7 @@ import { reconcile } from './reconcile.ts';
 import { SyncLog } from './status/sync-log.ts';
 import { UnitStatus } from './status/unit-status.ts';
 import type { EngineParts, Neighbours } from './sync-context.ts';
-import type { Reporter, SyncState, Unit, UnitBundle } from './unit.ts';
+import { type Reporter, type SyncState, type Unit, type UnitBundle, writesNothing } from './unit.ts';
 import { unitParts } from './unit-parts.ts';
 
 export interface UnitSyncDeps {
@@ -107,14 +107,15 @@ export class UnitSync {
         parts,
         applySetId: this.applySetId,
         policy: () => this.#driftPolicy(),
-        wanted: (tracked) => !this.#unit.suspended && this.#wanted.has(tracked.key) && this.#objects.get(tracked.key) === tracked,
+        wanted: (tracked) =>
+          !writesNothing(this.#unit) && this.#wanted.has(tracked.key) && this.#objects.get(tracked.key) === tracked,
         report: (tracked, found) => {
           if (this.#begun === undefined) return;
           const { unit, project, commitId } = this.#begun;
           const drift = { unit, project, commitId, id: tracked.desired.id, ...found };
           deps.reporter.drift(drift);
           this.#log.drift(drift);
-          if (this.#unit.suspended) this.resync();
+          if (writesNothing(this.#unit)) this.resync();
         },
         resync: () => this.#trySoon(),
         problem: (tracked, error) => {
@@ -323,14 +324,14 @@ export class UnitSync {
     });
   }
 
-  /** Drift of a suspended unit is told, never corrected. */
+  /** Drift of a unit for which nothing is written is told, never corrected. */
   #driftPolicy(): DriftPolicy {
-    const { driftPolicy, suspended } = this.#unit;
-    return suspended && driftPolicy === 'correct' ? 'report' : driftPolicy;
+    const { driftPolicy } = this.#unit;
+    return writesNothing(this.#unit) && driftPolicy === 'correct' ? 'report' : driftPolicy;
   }
 
   #remember(): void {
-    if (!this.#unit.suspended) this.#memory.touch();
+    if (!writesNothing(this.#unit)) this.#memory.touch();
   }
 
   #tell(state: SyncState): void {

@@ -34,6 +34,11 @@ export interface UnitBundle {
   readonly sourceId?: string | undefined;
 }
 
+/** Nothing in the cluster is changed for the unit. */
+export function writesNothing({ suspended, dryRunStrategy }: Unit): boolean {
+  return suspended || dryRunStrategy === 'client';
+}
+
 export type Phase = 'progressing' | 'synced' | 'degraded' | 'failed' | 'suspended';
 export type Action = 'created' | 'configured' | 'unchanged' | 'pruned' | 'failed' | 'waiting' | 'skipped';
 export type Health = 'current' | 'in_progress' | 'failed' | 'terminating' | 'not_found';

@@ -116,14 +116,19 @@ export class Applier {
     }
   }
 
-  /** What `apply` would make of the live object; nothing is stored. */
-  async preview(tracked: TrackedObject, applySetId: string, live: LiveObject, signal: AbortSignal): Promise<LiveObject> {
+  /** What `apply` would make of the live object, or create where there is none; nothing is stored. */
+  async preview(
+    tracked: TrackedObject,
+    applySetId: string,
+    live: LiveObject | undefined,
+    signal: AbortSignal,
+  ): Promise<LiveObject> {
     const { desired } = tracked;
     const ref = this.ref(desired);
     if (ref === undefined) throw new KubeError(`${desired.id.kind} is not served`, { code: 404, reason: 'NotFound' });
-    const { cluster, fieldManager } = this.#deps;
-    const options = { fieldManager, force: true, dryRun: true };
-    const body = this.bodyFor(tracked, applySetId, { live, uid: live.metadata.uid });
+    const { cluster, fieldManager, conflicts } = this.#deps;
+    const options = { fieldManager, force: conflicts() === 'force', dryRun: true };
+    const body = this.bodyFor(tracked, applySetId, { live, uid: live?.metadata.uid });
     return (await cluster.apply(ref, body, options, signal)).object;
   }
 

@@ -3,6 +3,7 @@ import { sleep } from '../../../lib/abort.ts';
 import { formatObjectId, type ObjectId } from '../../../lib/object-id.ts';
 import type { LiveObject, ObjectRef } from '../../kube/cluster.ts';
 import { KubeError } from '../../kube/kube-error.ts';
+import type { Desired } from '../desired/desired.ts';
 import { RECREATE } from '../desired/handling.ts';
 import { PART_OF } from '../desired/labels.ts';
 import { applyEntry } from '../drift/fields-v1.ts';
@@ -40,27 +41,39 @@ export async function recreate(
   input: RecreateInput,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  const { desired } = tracked;
-  const fields = immutableFields(refusal).join(', ') || 'A field';
-  const stays = (why: string): Outcome => ({
-    action: 'failed',
-    reason: 'Immutable',
-    message: `${fields} cannot be changed; ${why}`,
-    retry: 'slowly',
-  });
-  if (NEVER.has(`${desired.id.group}|${desired.id.kind}`)) return stays(`${desired.id.kind} objects are never deleted for that`);
+  const found = await mayRecreate(tracked, refusal, input, signal);
+  return 'live' in found ? await replace(tracked, found, refusal, input, signal) : found;
+}
+
+interface Replaceable {
+  readonly live: LiveObject;
+  readonly ref: ObjectRef;
+}
+
+/** The object that may be deleted and created anew, or why it may not. Changes nothing. */
+export async function mayRecreate(
+  { desired }: TrackedObject,
+  refusal: KubeError,
+  input: RecreateInput,
+  signal: AbortSignal,
+): Promise<Replaceable | Outcome> {
+  const { id } = desired;
+  const stays = (why: string): Outcome => {
+    const message = `${namesOf(refusal)} cannot be changed; ${why}`;
+    return { action: 'failed', reason: 'Immutable', message, retry: 'slowly' };
+  };
+  if (NEVER.has(`${id.group}|${id.kind}`)) return stays(`${id.kind} objects are never deleted for that`);
   if (!desired.manifest.handling.recreate)
     return stays(`with the annotation ${RECREATE}: allowed in Git the object is deleted and created anew`);
   const { applier, cluster } = input.parts;
   const ref = applier.ref(desired);
   if (ref === undefined) return stays('the kind is not served any more');
   const live = await cluster.get(ref, signal);
-  if (live.metadata.deletionTimestamp !== undefined) return waiting(desired.id);
+  if (live.metadata.deletionTimestamp !== undefined) return waiting(id);
   if (!isOurs(live, input))
     return stays('the object was not applied by this unit yet, so it does not delete it: delete it by hand');
-  const invalid = await dryRunOfNew(tracked, live, ref, input, signal);
-  if (invalid !== undefined) return stays(`the new object would be refused, so the old one stays: ${invalid}`);
-  return await replace(tracked, live, ref, fields, input, signal);
+  const invalid = await dryRunOfNew(desired, live, ref, input, signal);
+  return invalid === undefined ? { live, ref } : stays(`the new object would be refused, so the old one stays: ${invalid}`);
 }
 
 /** Whether a refusal is of that kind. */
@@ -68,15 +81,14 @@ export function asksForRecreation(error: unknown): error is KubeError {
   return error instanceof KubeError && isImmutable(error);
 }
 
-/** Empty when the API server would create the object as Git has it. */
+/** Undefined when the API server would create the object as Git has it. */
 async function dryRunOfNew(
-  tracked: TrackedObject,
+  desired: Desired,
   live: LiveObject,
   ref: ObjectRef,
   { parts, applySetId }: RecreateInput,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const { desired } = tracked;
   const name = `${desired.id.name.slice(0, 40).replace(/[-.]+$/, '')}-${randomBytes(3).toString('hex')}`;
   const scratch = { ...desired, id: { ...desired.id, name } };
   const body = scratchBody(parts.applier.body(scratch, applySetId), desired.id, live);
@@ -91,9 +103,8 @@ async function dryRunOfNew(
 
 async function replace(
   tracked: TrackedObject,
-  live: LiveObject,
-  ref: ObjectRef,
-  fields: string,
+  { live, ref }: Replaceable,
+  refusal: KubeError,
   { parts, applySetId, propagationPolicy }: RecreateInput,
   signal: AbortSignal,
 ): Promise<Outcome> {
@@ -104,12 +115,8 @@ async function replace(
   if (!(await isGone(ref, uid, parts, signal))) return waiting(tracked.desired.id);
   parts.live.drop(tracked.key, uid);
   await parts.applier.apply(tracked, applySetId, { force: false, uid: undefined }, parts.hardStop);
-  return {
-    action: 'configured',
-    reason: 'Recreated',
-    message: `Deleted and created anew: ${fields} cannot be changed`,
-    retry: 'never',
-  };
+  const message = `Deleted and created anew: ${namesOf(refusal)} cannot be changed`;
+  return { action: 'configured', reason: 'Recreated', message, retry: 'never' };
 }
 
 async function isGone(ref: ObjectRef, uid: string, { cluster }: EngineParts, signal: AbortSignal): Promise<boolean> {
@@ -124,6 +131,10 @@ async function isGone(ref: ObjectRef, uid: string, { cluster }: EngineParts, sig
     await sleep(delayMs, signal);
   }
   return false;
+}
+
+function namesOf(refusal: KubeError): string {
+  return immutableFields(refusal).join(', ') || 'A field';
 }
 
 function isOurs(live: LiveObject, { parts, applySetId }: RecreateInput): boolean {

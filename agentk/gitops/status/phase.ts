@@ -27,6 +27,7 @@ export function standingOf(input: PhaseInput): Standing {
   if (error !== undefined) {
     return { phase: error.permanent ? 'failed' : 'progressing', reason: error.reason, message: error.message };
   }
+  if (changes?.verdict !== undefined) return changes.verdict;
   if (changes === undefined) return { phase: 'progressing', reason: 'Applying', message: '' };
   const { failed, waiting } = countOutcomes(outcomesOf(changes));
   if (failed > 0) {
