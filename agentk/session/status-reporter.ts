@@ -101,8 +101,8 @@ function sameSync(a: SyncState, b: SyncState): boolean {
 }
 
 function changes(before: SyncState, after: SyncState): Iterable<ConnectRequest> {
-  const old = new Map(before.objects.map((object) => [objectKey(object.id), object]));
-  const changed = after.objects.filter((object) => !sameResult(old.get(objectKey(object.id)), object));
+  // Objects of one sync keep their places, and those that did not change are the same ones. One that moved is told again.
+  const changed = after.objects.filter((object, index) => !sameResult(before.objects[index], object));
   const samePhase = before.phase === after.phase && before.reason === after.reason && before.message === after.message;
   return samePhase && changed.length === 0 ? [] : objectReports(after, changed);
 }
@@ -111,6 +111,7 @@ function sameResult(a: ObjectResult | undefined, b: ObjectResult): boolean {
   return (
     a === b ||
     (a !== undefined &&
+      (a.id === b.id || objectKey(a.id) === objectKey(b.id)) &&
       a.action === b.action &&
       a.reason === b.reason &&
       a.message === b.message &&

@@ -42,6 +42,7 @@ export class TrackedObject {
   /** Seen to be gone under a policy that leaves it so. */
   missing = false;
   #assessed = '';
+  #result: ObjectResult | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   #writes = 0;
   #missed: (() => void) | undefined;
@@ -162,16 +163,26 @@ export class TrackedObject {
     return true;
   }
 
+  /** The same one as long as nothing about it changed: thousands are told, again and again, and few of them are new. */
   result(): ObjectResult {
-    const { desired, outcome } = this;
-    return {
-      id: desired.id,
-      action: outcome.action,
-      reason: outcome.reason,
-      message: outcome.message === '' ? desired.warning : outcome.message,
-      source: desired.object.source,
-      health: this.health,
-      healthMessage: this.healthMessage,
-    };
+    const { desired, outcome, health, healthMessage } = this;
+    const { action, reason } = outcome;
+    const { source } = desired.object;
+    const message = outcome.message === '' ? desired.warning : outcome.message;
+    const result: ObjectResult = { id: desired.id, action, reason, message, source, health, healthMessage };
+    if (this.#result === undefined || !isSameResult(this.#result, result)) this.#result = result;
+    return this.#result;
   }
+}
+
+function isSameResult(a: ObjectResult, b: ObjectResult): boolean {
+  return (
+    a.id === b.id &&
+    a.action === b.action &&
+    a.reason === b.reason &&
+    a.message === b.message &&
+    a.source === b.source &&
+    a.health === b.health &&
+    a.healthMessage === b.healthMessage
+  );
 }
