@@ -1,6 +1,7 @@
 import { isAbort, toError } from '../../../lib/errors.ts';
 import type { Logger } from '../../../lib/log.ts';
 import type { Cluster, LiveObject } from '../../kube/cluster.ts';
+import { KubeError } from '../../kube/kube-error.ts';
 import { SERVICE_NAME, type ServiceName } from './traits.ts';
 import { endpointsTopic, type WaitingRoom } from './waiting-room.ts';
 
@@ -17,8 +18,12 @@ interface Backend {
   readonly slices: Map<string, boolean>;
   /** Empty when somebody answers. */
   standing: string;
+  /** What it is while there are no slices. */
+  without: string;
   failed: boolean;
 }
+
+const NOT_READY = 'it has no ready endpoint';
 
 /**
  * Tells whether a Service has a ready endpoint, by its EndpointSlices. Each Service is watched while somebody waits for it
@@ -44,6 +49,7 @@ export class Backends {
       stop: new AbortController(),
       slices: new Map(),
       standing: 'its endpoints are not known yet',
+      without: NOT_READY,
       failed: false,
     } satisfies Backend;
     this.#backends.set(topic, backend);
@@ -69,6 +75,7 @@ export class Backends {
     for await (const event of cluster.watch(type, { labelSelector: `${SERVICE_NAME}=${name}` }, signal)) {
       if (event.type === 'SYNCED') {
         for (const slice of backend.slices.keys()) if (!event.keys.has(`${namespace}/${slice}`)) backend.slices.delete(slice);
+        if (backend.slices.size === 0) backend.without = await this.#without(backend.service, signal);
         this.#tell(topic, backend);
       } else if (event.object.metadata.namespace === namespace) {
         const { name: slice } = event.object.metadata;
@@ -79,13 +86,24 @@ export class Backends {
     }
   }
 
+  /** What it means that no EndpointSlice belongs to the Service. */
+  async #without({ namespace, name }: ServiceName, signal: AbortSignal): Promise<string> {
+    const { cluster } = this.#deps;
+    const type = cluster.resourceType('', 'Service');
+    if (type === undefined) return NOT_READY;
+    try {
+      const service = await cluster.get({ type, namespace, name }, signal);
+      // The API server calls the name itself; nobody writes endpoints for it.
+      return (service['spec'] as { type?: string } | undefined)?.type === 'ExternalName' ? '' : NOT_READY;
+    } catch (error) {
+      if (error instanceof KubeError && error.code === 404) return 'it does not exist';
+      throw error;
+    }
+  }
+
   #tell(topic: string, backend: Backend): void {
     const { slices } = backend;
-    const standing = [...slices.values()].includes(true)
-      ? ''
-      : slices.size > 0
-        ? 'it has no ready endpoint'
-        : 'it has no endpoints, or does not exist';
+    const standing = slices.size === 0 ? backend.without : [...slices.values()].includes(true) ? '' : NOT_READY;
     if (standing === backend.standing) return;
     backend.standing = standing;
     this.#deps.room.changed(topic);

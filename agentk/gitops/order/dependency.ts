@@ -1,12 +1,15 @@
 import type { ObjectId } from '../../../lib/object-id.ts';
 import type { TrackedObject } from '../plan/tracked-object.ts';
 
+/** Said of an object that waits itself: the cause is with another one. */
+export const WAITS_TOO = 'it waits, too';
+
 /** Why others that depend on the object have to wait, for people; empty when it is applied and healthy. */
 export function unreadiness({ outcome, health, healthMessage }: TrackedObject): string {
   const { action, reason, message } = outcome;
   if (action === 'failed') return `failed: ${message}`;
   if (action === 'waiting') {
-    if (reason === 'Waiting') return 'it waits, too';
+    if (reason === 'Waiting') return WAITS_TOO;
     return message === '' ? 'not applied yet' : message;
   }
   if (health === 'current') return '';

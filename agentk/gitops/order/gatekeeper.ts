@@ -9,7 +9,7 @@ import type { UnitObjects } from '../plan/unit-objects.ts';
 import type { Neighbours } from '../sync-context.ts';
 import type { Unit } from '../unit.ts';
 import { type Backends, serviceText } from './backends.ts';
-import { shortName, unreadiness } from './dependency.ts';
+import { shortName, unreadiness, WAITS_TOO } from './dependency.ts';
 import { DEPENDS_ON, formatReference } from './hints.ts';
 import { callOf } from './traits.ts';
 import { endpointsTopic, unitTopic, type WaitingRoom } from './waiting-room.ts';
@@ -128,10 +128,10 @@ export class Gatekeeper {
   }
 
   #behind(blocker: string): Outcome {
-    if (isBarrier(blocker)) return this.#behindBarrier(blocker) ?? waitingOutcome('an earlier wave', 'it waits, too');
+    if (isBarrier(blocker)) return this.#behindBarrier(blocker) ?? waitingOutcome('an earlier wave', WAITS_TOO);
     const tracked = this.#deps.objects.get(blocker);
-    if (tracked === undefined) return waitingOutcome('an earlier wave', 'it waits, too');
-    return waitingOutcome(shortName(tracked.desired.id), unreadiness(tracked) || 'it waits, too');
+    if (tracked === undefined) return waitingOutcome('an earlier wave', WAITS_TOO);
+    return waitingOutcome(shortName(tracked.desired.id), unreadiness(tracked) || WAITS_TOO);
   }
 
   /** What all objects behind it say: a barrier that was not reached says what the first thing before it says. */

@@ -1,4 +1,5 @@
 import { formatObjectId } from '../../../lib/object-id.ts';
+import { WAITS_TOO } from '../order/dependency.ts';
 import { type ChangeSet, countOutcomes, describeFailures, outcomesOf, pruneWait } from '../plan/change-set.ts';
 import type { TrackedObject } from '../plan/tracked-object.ts';
 import type { Phase } from '../unit.ts';
@@ -70,7 +71,8 @@ function settled({ notPruned, objects }: ChangeSet): Standing {
 }
 
 function describeWaits({ objects, pruned }: ChangeSet, count: number): string {
-  const first = [...objects, ...pruned].find(({ outcome }) => outcome.action === 'waiting' && outcome.message !== '');
+  const waiting = [...objects, ...pruned].filter(({ outcome }) => outcome.action === 'waiting' && outcome.message !== '');
+  const first = waiting.find(({ outcome }) => !outcome.message.includes(WAITS_TOO)) ?? waiting[0];
   if (first === undefined) return `${count} objects wait`;
   return count === 1 ? first.outcome.message : `${first.outcome.message} (and ${count - 1} more wait)`;
 }
