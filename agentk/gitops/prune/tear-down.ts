@@ -107,7 +107,7 @@ export class TearDown {
       return true;
     }
     this.#tell(left, unknown);
-    if (left.some(({ outcome }) => outcome.retry !== 'never')) this.#retryLater(signal);
+    if (unknown.length > 0 || left.some(({ outcome }) => outcome.retry !== 'never')) this.#retryLater(signal);
     return false;
   }
 
