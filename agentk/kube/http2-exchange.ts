@@ -100,6 +100,7 @@ async function settle<T>(
 ): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
   let failure: Error | undefined;
+  let answered = false;
   const giveUp = (reason: unknown): void => {
     reject(reason);
     stream.close(http2.constants.NGHTTP2_CANCEL);
@@ -108,7 +109,10 @@ async function settle<T>(
   const onError = (error: Error): void => {
     failure = error;
   };
-  const onClose = (): void => reject(connection.explain(stream, failure));
+  const onClose = (): void => {
+    // An answered stream closes, too; errors are dear to make.
+    if (!answered) reject(connection.explain(stream, failure));
+  };
   const timer = setTimeout(
     () =>
       giveUp(
@@ -122,7 +126,10 @@ async function settle<T>(
   signal.addEventListener('abort', onAbort, { once: true });
   stream.once('error', onError);
   stream.once('close', onClose);
-  listen(resolve);
+  listen((value) => {
+    answered = true;
+    resolve(value);
+  });
   try {
     if (signal.aborted) onAbort();
     return await promise;
