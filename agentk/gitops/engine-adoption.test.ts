@@ -155,3 +155,17 @@ describe('take_over_from', () => {
     await api.until(`${configMaps()}/a`, wish, 'only x to be left');
   });
 });
+
+describe('An object of the unit that another tool marked as its own since', () => {
+  it('is not deleted when it leaves Git', async () => {
+    configure();
+    await engine.apply('one', [configMap(namespace, 'a'), configMap(namespace, 'b')]);
+    await raw.patch(`${configMaps()}/b`, 'kustomize-controller', 'apply', {
+      ...configMap(namespace, 'b'),
+      metadata: { name: 'b', labels: { 'kustomize.toolkit.fluxcd.io/name': 'x', 'kustomize.toolkit.fluxcd.io/namespace': 'y' } },
+    });
+    const state = await engine.apply('one', [configMap(namespace, 'a')]);
+    expect(actions(state)).toEqual(['ConfigMap a unchanged', 'ConfigMap b skipped NotOurs']);
+    expect(state.objects[1]?.message).toContain('Flux Kustomization y/x');
+  });
+});

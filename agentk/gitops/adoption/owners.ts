@@ -1,7 +1,6 @@
 import type { LiveObject } from '../../kube/cluster.ts';
 import { AGENT_ID, PART_OF } from '../desired/labels.ts';
 import { applyEntry, nodeAt } from '../drift/fields-v1.ts';
-import { liveObjectId } from '../live/live-entry.ts';
 
 /** Somebody else's inventory that an object says it belongs to. */
 export interface Owner {
@@ -104,7 +103,9 @@ function argo({ live, labels, annotations }: Marks): Owner | undefined {
   const annotation = 'argocd.argoproj.io/tracking-id';
   const installation = 'argocd.argoproj.io/installation-id';
   const [application = '', ...tracked] = (annotations[annotation] ?? '').split(':');
-  const { group, kind, namespace, name } = liveObjectId(live);
+  const { namespace = '', name } = live.metadata;
+  const group = live.apiVersion.includes('/') ? live.apiVersion.slice(0, live.apiVersion.indexOf('/')) : '';
+  const { kind } = live;
   const own = tracked.join(':');
   const isTracked = own !== '' && own.startsWith(`${group}/${kind}:`) && own.endsWith(`/${name}`);
   const inNamespace = own === `${group}/${kind}:${namespace}/${name}` || namespace === '';

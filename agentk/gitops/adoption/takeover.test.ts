@@ -1,5 +1,6 @@
 import type { FieldsV1, LiveObject, ManagedFieldsEntry } from '../../kube/cluster.ts';
-import { LAST_APPLIED, type Takeover, takeoverPatch } from './takeover.ts';
+import { LAST_APPLIED } from '../desired/apply-body.ts';
+import { type Takeover, takeoverPatch } from './takeover.ts';
 
 const CLIENT_SIDE: Takeover = { managers: [], clientSideApply: true, labels: [], annotations: [] };
 

@@ -1,4 +1,5 @@
 import type { FieldsV1, LiveObject, ManagedFieldsEntry } from '../../kube/cluster.ts';
+import { LAST_APPLIED } from '../desired/apply-body.ts';
 import type { JsonPatchOperation } from '../drift/adopt.ts';
 import {
   applyEntry,
@@ -12,8 +13,6 @@ import {
   withoutNode,
 } from '../drift/fields-v1.ts';
 import { commonFields } from './applied-fields.ts';
-
-export const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 
 const CLIENT_SIDE_APPLY = 'kubectl-client-side-apply';
 /** The API server's entry for what was there before anything was tracked. */

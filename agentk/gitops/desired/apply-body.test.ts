@@ -32,6 +32,14 @@ describe('The body of an apply', () => {
     expect(sent).toEqual({ metadata: { name: 'a', namespace: 'demo', labels: { set: 's' }, annotations: { digest: 'd' } } });
   });
 
+  it("leaves out kubectl's note of what it applied", () => {
+    const annotations = { 'kubectl.kubernetes.io/last-applied-configuration': '{}', own: '1' };
+    expect(JSON.parse(body(JSON.stringify({ metadata: { annotations } }))).metadata.annotations).toEqual({
+      own: '1',
+      digest: 'd',
+    });
+  });
+
   it('carries the uid that must be met', () => {
     expect(JSON.parse(body('{"metadata":{}}', 'ConfigMap', '', 'u-1')).metadata.uid).toBe('u-1');
   });

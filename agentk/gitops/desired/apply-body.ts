@@ -9,6 +9,9 @@ export interface Stamp {
   readonly uid: string | undefined;
 }
 
+/** kubectl's note of what it applied: of no use to anybody else. */
+export const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
+
 /** What the server sets, and refuses (managedFields, uid) or drops when a manifest exported from a cluster brings it along. */
 const SERVER_METADATA: readonly string[] = [
   'uid',
@@ -42,7 +45,8 @@ function stampMetadata(text: string, { id, labels, annotations, uid }: Stamp): s
   if (id.namespace === '') delete metadata['namespace'];
   else metadata['namespace'] = id.namespace;
   metadata['labels'] = { ...(metadata['labels'] as object | undefined), ...labels };
-  metadata['annotations'] = { ...(metadata['annotations'] as object | undefined), ...annotations };
+  const { [LAST_APPLIED]: _note, ...own } = (metadata['annotations'] ?? {}) as Record<string, unknown>;
+  metadata['annotations'] = { ...own, ...annotations };
   if (uid !== undefined) metadata['uid'] = uid;
   return JSON.stringify(metadata);
 }

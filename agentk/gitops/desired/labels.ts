@@ -28,7 +28,9 @@ export const CONFIRM_PRUNE = 'kas.gitops/confirm-prune';
 
 const KEEP: readonly (readonly [annotation: string, value: RegExp])[] = [
   ['kas.gitops/prune', /^disabled$/],
+  ['kas.gitops/apply', /^ignore$/],
   ['kustomize.toolkit.fluxcd.io/prune', /^disabled$/i],
+  ['kustomize.toolkit.fluxcd.io/ssa', /^ignore$/i],
   ['argocd.argoproj.io/sync-options', /(^|,)\s*Prune=false\s*(,|$)/i],
   ['helm.sh/resource-policy', /(^|,)\s*keep\s*(,|$)/],
   ['cli-utils.sigs.k8s.io/on-remove', /^keep$/],

@@ -1,5 +1,6 @@
 import { type ObjectId, objectKey } from '../../../lib/object-id.ts';
 import type { LiveObject } from '../../kube/cluster.ts';
+import { otherTool } from '../adoption/owners.ts';
 import { AGENT_ID, DIGEST, keepAnnotation, PART_OF } from '../desired/labels.ts';
 import { isOlder } from '../drift/judge.ts';
 import { orderHints } from '../order/hints.ts';
@@ -23,6 +24,8 @@ export interface LiveEntry {
   readonly order?: LiveOrder;
   /** The annotation that forbids to delete it. */
   readonly keep: string | undefined;
+  /** Another tool that put its mark on it, by name; absent when there is none. */
+  readonly otherTool?: string;
 }
 
 /** What decides about the order of deletion when Git has the object no more. */
@@ -45,6 +48,7 @@ export function liveEntry(live: LiveObject): LiveEntry {
   const { metadata } = live;
   const id = liveObjectId(live);
   const order = liveOrder(id, live);
+  const other = otherTool(live, `agentk-${metadata.labels?.[AGENT_ID] ?? ''}`);
   return {
     key: objectKey(id),
     id,
@@ -57,6 +61,7 @@ export function liveEntry(live: LiveObject): LiveEntry {
     finalizers: metadata.finalizers ?? NO_FINALIZERS,
     ...(order === undefined ? {} : { order }),
     keep: keepAnnotation(metadata.annotations),
+    ...(other === undefined ? {} : { otherTool: other.name }),
   };
 }
 

@@ -50,6 +50,7 @@ export async function deleteObject(
   let target = newest?.uid === entry.uid ? newest : entry;
   for (let tries = 1; ; tries += 1) {
     if (target.partOf !== applySetId) return kept('NotOurs', 'It does not carry the label of this unit any more');
+    if (target.otherTool !== undefined) return kept('NotOurs', `It belongs to ${target.otherTool} now`);
     if (target.terminating) return { kind: 'accepted', entry: target };
     const reason = await protection(target, ref, parts, signal);
     if (reason !== undefined) return kept('Protected', reason);

@@ -1,6 +1,6 @@
+import { LAST_APPLIED } from '../../desired/apply-body.ts';
 import type { RawApi } from '../../drift/testing/raw-api.ts';
 import type { Manifest } from '../../engine-fixture.ts';
-import { LAST_APPLIED } from '../takeover.ts';
 
 /** Another tool, by what it leaves on the objects that it makes. */
 export interface OtherTool {
