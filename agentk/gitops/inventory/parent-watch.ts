@@ -53,8 +53,7 @@ export class ParentWatch {
 
   async #follow(signal: AbortSignal): Promise<void> {
     const { cluster, namespace } = this.#deps;
-    const selectors = { labelSelector: APPLYSET_ID, fieldSelector: `metadata.namespace=${namespace}` };
-    for await (const event of cluster.watch(CONFIG_MAPS, selectors, signal)) {
+    for await (const event of cluster.watch(CONFIG_MAPS, { namespace, labelSelector: APPLYSET_ID }, signal)) {
       if (event.type === 'SYNCED') {
         for (const name of this.#parents.keys()) if (!event.keys.has(`${namespace}/${name}`)) this.#set(name, undefined);
         this.#isSynced = true;
