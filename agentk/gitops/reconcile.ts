@@ -2,6 +2,7 @@ import type { LiveObject } from '../kube/cluster.ts';
 import { applyInOrder } from './apply/apply.ts';
 import { applyRehearsed, partOf } from './apply/apply-rehearsed.ts';
 import { rehearse } from './apply/rehearse.ts';
+import { followedByNamespace } from './inventory/follow-scope.ts';
 import { scopeOf, unite } from './inventory/inventory.ts';
 import { removalNotes } from './inventory/removal-notes.ts';
 import type { Gatekeeper } from './order/gatekeeper.ts';
@@ -89,5 +90,5 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
     const scope = scopeOf([...desired.map(({ id }) => id), ...spared, ...left]);
     await inventory.narrow(unite(scope, { kinds: unseen, namespaces: new Set() }), signal);
   }
-  return { objects: objects.all(), pruned, notPruned };
+  return { objects: objects.all(), pruned, notPruned, followedByNamespace: followedByNamespace(desired, parts) };
 }

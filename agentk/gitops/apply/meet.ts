@@ -19,7 +19,7 @@ export async function meet(tracked: TrackedObject, input: MeetInput, signal: Abo
   const { desired } = tracked;
   const ref = parts.applier.ref(desired);
   if (ref === undefined) return notServed(tracked);
-  for (const error of (await parts.live.follow([ref.type], signal)).values()) throw error;
+  for (const { error } of await parts.live.follow([ref.type], new Set([ref.namespace]), signal)) throw error;
   const contact = await input.contact.look(tracked.key, ref, signal);
   if (contact.kind === 'absent') return await create(tracked, input);
   const { live } = contact;

@@ -1,7 +1,7 @@
 import type { ResourceType } from '../../kube/cluster.ts';
 import type { Desired, Misplaced, Resolution } from '../desired/desired.ts';
 import type { EngineParts } from '../sync-context.ts';
-import type { Scope } from './inventory.ts';
+import { type Scope, scopeOf } from './inventory.ts';
 
 export interface Following {
   /** Objects whose kind is watched, or will be when it is served. */
@@ -14,7 +14,7 @@ export interface Following {
   readonly unseen: ReadonlySet<string>;
 }
 
-/** Watches all kinds of the bundle and of the inventory. Objects of a kind that cannot be watched fail. */
+/** Watches all kinds of the bundle and of the inventory. Objects fail where their kind cannot be watched. */
 export async function followScope(
   { desired, failed }: Resolution,
   scope: Scope,
@@ -35,14 +35,23 @@ export async function followScope(
     if (type === undefined) unserved.add(kind);
     else types.set(kind, type);
   }
-  const failures = await live.follow(types.values(), signal);
-  const unseen = unserved.union(new Set(failures.keys()));
-  if (failures.size === 0) return { desired, failed, unseen };
-  const failure = ({ id }: Desired): Error | undefined => failures.get(`${id.group}|${id.kind}`);
+  const namespaces = scopeOf(desired.map(({ id }) => id)).namespaces.union(scope.namespaces);
+  const failures = await live.follow(types.values(), namespaces, signal);
+  const unseen = unserved.union(new Set(failures.map(({ kind }) => kind)));
+  if (failures.length === 0) return { desired, failed, unseen };
+  const errors = new Map(failures.map(({ kind, namespace, error }) => [`${kind}|${namespace}`, error]));
+  const failure = ({ id }: Desired): Error | undefined =>
+    errors.get(`${id.group}|${id.kind}|`) ?? errors.get(`${id.group}|${id.kind}|${id.namespace}`);
   const blind = desired.flatMap((object) => {
     const error = failure(object);
     const message = `${object.id.kind} objects cannot be watched: ${error?.message ?? ''}`;
     return error === undefined ? [] : [{ desired: object, reason: 'CannotWatch', message }];
   });
   return { desired: desired.filter((object) => failure(object) === undefined), failed: [...failed, ...blind], unseen };
+}
+
+/** Kinds of these objects that the agent may watch in single namespaces only, for people. */
+export function followedByNamespace(desired: readonly Desired[], { live }: Pick<EngineParts, 'live'>): readonly string[] {
+  const restricted = desired.filter(({ id }) => live.followsByNamespace(id.group, id.kind));
+  return [...new Set(restricted.map(({ id }) => id.kind))].toSorted();
 }

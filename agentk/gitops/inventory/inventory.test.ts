@@ -84,4 +84,33 @@ describe('An ApplySet parent', () => {
     expect(parent.metadata.annotations['applyset.kubernetes.io/tooling']).toBe('agentk/1.2.3');
     await shared.kubectl(['delete', 'namespace', namespace, '--wait=false']);
   });
+
+  it('says before anything is written when it is too big for an object', async () => {
+    const namespace = await shared.namespace();
+    const log = createLogger('test', 'error');
+    await using cluster = new KubeCluster({ config: loadKubeConfig({ kubeconfig: shared.kubeconfigPath }), log });
+    const agentId = freshAgentId();
+    const inventory = new Inventory({ cluster, agentId, namespace, version: '1', fieldManager: 'agentk-test' }, 'unit');
+    const inMany = (count: number) =>
+      scopeOf(Array.from({ length: count }, (_, n) => ({ group: '', kind: 'ConfigMap', namespace: `${n}`.padStart(63, 'n') })));
+    await inventory.widen(inMany(4_000), {}, signal);
+    const parent = async (): Promise<string> =>
+      await shared.kubectl([
+        'get',
+        'configmap',
+        '-n',
+        namespace,
+        parentName(agentId, 'unit'),
+        '-o',
+        'jsonpath={.metadata.resourceVersion}',
+      ]);
+    const before = await parent();
+    await expect(inventory.widen(inMany(6_000), {}, signal)).rejects.toMatchObject({
+      name: 'UserError',
+      reason: 'InventoryTooLarge',
+    });
+    expect(await parent()).toBe(before);
+    // What it covered before still holds.
+    expect(isWithin(inMany(4_000), await inventory.load(signal))).toBe(true);
+  });
 });

@@ -1,51 +1,42 @@
-import { abortable, sleep } from '../../../lib/abort.ts';
-import { Backoff } from '../../../lib/backoff.ts';
-import { isAbort, toError, UnavailableError } from '../../../lib/errors.ts';
+import { abortable } from '../../../lib/abort.ts';
+import { toError, UnavailableError } from '../../../lib/errors.ts';
 import type { Logger } from '../../../lib/log.ts';
 import type { Cluster, LiveObject, ResourceType } from '../../kube/cluster.ts';
-import { KubeError } from '../../kube/kube-error.ts';
 import { AGENT_ID } from '../desired/labels.ts';
-import { isNewer, type LiveEntry, liveEntry } from './live-entry.ts';
+import { KindWatch, type KindWatchDeps, type LiveObserver } from './kind-watch.ts';
+import { type LiveEntry, liveEntry } from './live-entry.ts';
 
-/** Told of every change; calls must not wait. */
-export interface LiveObserver {
-  seen(entry: LiveEntry, object: LiveObject): void;
-  /** The object is deleted or lost the agent's label; which of them a watch does not tell. */
-  lost(entry: LiveEntry): void;
-}
+export type { LiveObserver } from './kind-watch.ts';
 
-interface KindWatch {
-  readonly type: ResourceType;
-  readonly entries: Map<string, LiveEntry>;
-  /** At which resourceVersion objects were lost, so that a late answer does not bring them back. */
-  readonly lost: Map<string, string>;
-  /** Settled by the list that a watch starts with; a new one after a failure. */
-  synced: PromiseWithResolvers<void>;
-  isSynced: boolean;
-  running: Promise<void>;
+export interface WatchFailure {
+  /** `group|Kind` */
+  readonly kind: string;
+  /** Where it cannot be watched; empty: nowhere. */
+  readonly namespace: string;
+  readonly error: Error;
 }
 
 const SYNC_TIMEOUT_MS = 30_000;
-const REMEMBER_LOST = 10_000;
 
 /**
  * What the cluster holds of this agent's objects: one watch per kind, selected by the agent's label, so that it stays
- * small however big the cluster is. Knows only what a watch has told: absence is not proven by it.
+ * small however big the cluster is. Where the agent may not watch a kind in all namespaces, one per kind and namespace.
+ * Knows only what a watch has told: absence is not proven by it.
  */
 export class LiveState {
-  readonly #cluster: Cluster;
-  readonly #selector: string;
-  readonly #observer: LiveObserver;
-  readonly #log: Logger;
-  /** By group and kind; a kind has one watch for each version that manifests name. */
+  readonly #deps: KindWatchDeps;
+  /** By group and kind; a kind has a watch for each version that manifests name. */
   readonly #watches = new Map<string, readonly KindWatch[]>();
+  /** Namespaces in which a kind was asked for, by group and kind. */
+  readonly #namespaces = new Map<string, Set<string>>();
+  /** Kinds that are watched namespace by namespace. */
+  readonly #restricted = new Set<string>();
+  readonly #running = new Set<Promise<void>>();
   readonly #stop = new AbortController();
 
   constructor(deps: { cluster: Cluster; agentId: number; observer: LiveObserver; log: Logger }) {
-    this.#cluster = deps.cluster;
-    this.#selector = `${AGENT_ID}=${deps.agentId}`;
-    this.#observer = deps.observer;
-    this.#log = deps.log;
+    const { agentId, ...rest } = deps;
+    this.#deps = { ...rest, labelSelector: `${AGENT_ID}=${agentId}`, refused: (watch) => this.#restrict(watch) };
   }
 
   get(key: string): LiveEntry | undefined {
@@ -59,48 +50,59 @@ export class LiveState {
   /** All objects that carry the ApplySet label. */
   members(applySetId: string): Iterable<LiveEntry> {
     const members = new Map<string, LiveEntry>();
-    for (const { entries } of this.#all()) {
+    for (const { entries } of [...this.#watches.values()].flat()) {
       for (const entry of entries.values()) if (entry.partOf === applySetId) members.set(entry.key, entry);
     }
     return members.values();
   }
 
-  /** Whether a watch, in whatever version, tells of the kind now. */
-  follows(group: string, kind: string): boolean {
-    return (this.#watches.get(`${group}|${kind}`) ?? []).some(({ isSynced }) => isSynced);
+  /** Whether a watch, in whatever version, tells of the kind in that namespace now; undefined: in all. */
+  follows(group: string, kind: string, namespace?: string): boolean {
+    const watches = this.#watches.get(`${group}|${kind}`) ?? [];
+    return watches.some((watch) => watch.isSynced && watch.covers(namespace ?? ''));
+  }
+
+  /** Whether the agent may not watch the kind in all namespaces, and does it in those of its units. */
+  followsByNamespace(group: string, kind: string): boolean {
+    return this.#restricted.has(`${group}|${kind}`);
   }
 
   /**
-   * Watches these kinds, too, and resolves when what exists of them is known: with the failures, by `group|Kind`. A kind
-   * that the API server does not tell about within half a minute has failed, too.
+   * Watches these kinds, too, at least in these namespaces, and resolves when what exists of them there is known: with what
+   * cannot be watched. What the API server does not tell about within half a minute has failed, too.
    */
-  async follow(types: Iterable<ResourceType>, signal: AbortSignal): Promise<ReadonlyMap<string, Error>> {
-    const failures = new Map<string, Error>();
-    const watches = [...types].map((type) => this.#watch(type)).filter(({ isSynced }) => !isSynced);
+  async follow(
+    types: Iterable<ResourceType>,
+    namespaces: ReadonlySet<string>,
+    signal: AbortSignal,
+  ): Promise<readonly WatchFailure[]> {
+    const failures: WatchFailure[] = [];
+    const refused: ResourceType[] = [];
+    const watches = [...types].flatMap((type) => this.#watchesOf(type, namespaces)).filter(({ isSynced }) => !isSynced);
     if (watches.length === 0) return failures;
     const limit = AbortSignal.timeout(SYNC_TIMEOUT_MS);
     const either = AbortSignal.any([signal, limit]);
-    for (const { type, synced } of watches) {
+    for (const { type, namespace, synced } of watches) {
+      const kind = nameOf(type);
       try {
-        await abortable(synced.promise, either);
+        await abortable(synced, either);
       } catch (error) {
         signal.throwIfAborted();
-        const what = `The API server does not list ${type.resource} that carry the label ${this.#selector}`;
-        failures.set(`${type.group}|${type.kind}`, limit.aborted ? new UnavailableError(what) : toError(error));
+        if (namespace === '' && this.#restricted.has(kind)) {
+          refused.push(type);
+          continue;
+        }
+        const what = `The API server does not list ${type.resource} that carry the label ${this.#deps.labelSelector}`;
+        failures.push({ kind, namespace, error: limit.aborted ? new UnavailableError(what) : toError(error) });
       }
     }
-    return failures;
+    return refused.length === 0 ? failures : [...failures, ...(await this.follow(refused, namespaces, signal))];
   }
 
-  /** What an answer to our own write says; the watch may tell it later, or has told more already. */
+  /** What an answer to our own write says. */
   note(object: LiveObject): void {
     const entry = liveEntry(object);
-    for (const { entries, lost } of this.#ofKind(entry.key)) {
-      const known = entries.get(entry.key);
-      const lostAt = lost.get(entry.key);
-      if (lostAt !== undefined && !isNewer(entry.resourceVersion, lostAt)) continue;
-      if (known === undefined || isNewer(entry.resourceVersion, known.resourceVersion)) entries.set(entry.key, entry);
-    }
+    for (const watch of this.#ofKind(entry.key)) if (watch.covers(entry.id.namespace)) watch.note(entry);
   }
 
   /** The object was seen to be absent. */
@@ -110,99 +112,63 @@ export class LiveState {
 
   async close(): Promise<void> {
     this.#stop.abort(new DOMException('The engine stops', 'AbortError'));
-    await Promise.all(this.#all().map(({ running }) => running));
+    await Promise.all(this.#running);
+  }
+
+  #watchesOf(type: ResourceType, namespaces: ReadonlySet<string>): readonly KindWatch[] {
+    const name = nameOf(type);
+    const known = this.#namespaces.get(name) ?? new Set();
+    this.#namespaces.set(name, known);
+    for (const namespace of namespaces) known.add(namespace);
+    if (!this.#restricted.has(name)) return [this.#watch(type, '')];
+    return [...namespaces].map((namespace) => this.#watch(type, namespace));
   }
 
   /** The version in which manifests name a kind matters: fields are owned by their name in it. */
-  #watch(type: ResourceType): KindWatch {
-    const name = `${type.group}|${type.kind}`;
-    const known = this.#watches.get(name)?.find((watch) => watch.type.version === type.version);
+  #watch(type: ResourceType, namespace: string, entries: readonly LiveEntry[] = []): KindWatch {
+    const name = nameOf(type);
+    const all = this.#watches.get(name) ?? [];
+    const known = all.find((watch) => watch.type.version === type.version && watch.namespace === namespace);
     if (known !== undefined) return known;
-    const watch: KindWatch = {
-      type,
-      entries: new Map(),
-      lost: new Map(),
-      synced: pending(),
-      isSynced: false,
-      running: Promise.resolve(),
-    };
-    this.#watches.set(name, [...(this.#watches.get(name) ?? []), watch]);
-    watch.running = this.#run(watch).finally(() => {
-      this.#watches.set(name, this.#watches.get(name)?.filter((other) => other !== watch) ?? []);
+    const watch = new KindWatch(this.#deps, type, namespace, entries);
+    this.#watches.set(name, [...all, watch]);
+    const running = watch.run(this.#stop.signal).finally(() => {
+      this.#forget(watch);
+      this.#running.delete(running);
     });
+    this.#running.add(running);
     return watch;
+  }
+
+  /** From now on the kind is watched namespace by namespace; what is known of it stays known. */
+  #restrict(watch: KindWatch): void {
+    const { type, entries } = watch;
+    const name = nameOf(type);
+    if (!this.#restricted.has(name)) {
+      const { kind } = type;
+      this.#deps.log.warn('Not allowed to watch a kind in all namespaces; watching it in those of the units', { kind });
+    }
+    this.#restricted.add(name);
+    this.#forget(watch);
+    for (const namespace of this.#namespaces.get(name) ?? []) {
+      this.#watch(
+        type,
+        namespace,
+        [...entries.values()].filter(({ id }) => id.namespace === namespace),
+      );
+    }
+  }
+
+  #forget(watch: KindWatch): void {
+    const name = nameOf(watch.type);
+    this.#watches.set(name, this.#watches.get(name)?.filter((other) => other !== watch) ?? []);
   }
 
   #ofKind(key: string): readonly KindWatch[] {
     return this.#watches.get(key.slice(0, key.indexOf('|', key.indexOf('|') + 1))) ?? [];
   }
-
-  #all(): readonly KindWatch[] {
-    return [...this.#watches.values()].flat();
-  }
-
-  async #run(watch: KindWatch): Promise<void> {
-    const signal = this.#stop.signal;
-    const backoff = new Backoff({ initialMs: 500, maxMs: 30_000, factor: 2, jitter: 0.5, resetAfterMs: 60_000 });
-    while (!signal.aborted) {
-      try {
-        await this.#follow(watch, signal);
-      } catch (error) {
-        watch.synced.reject(error);
-        if (isAbort(error, signal)) return;
-        if (error instanceof KubeError && (error.code === 404 || error.code === 405)) {
-          // The kind is gone and all its objects with it.
-          this.#lose(watch.entries, new Set());
-          return;
-        }
-        watch.synced = pending();
-        watch.isSynced = false;
-        const delayMs = Math.round(backoff.next());
-        this.#log.warn('A watch failed', { kind: watch.type.kind, delayMs, err: toError(error) });
-        await sleep(delayMs, signal).catch(() => undefined);
-      }
-    }
-  }
-
-  async #follow(watch: KindWatch, signal: AbortSignal): Promise<void> {
-    const { type, entries, lost, synced } = watch;
-    for await (const event of this.#cluster.watch(type, { labelSelector: this.#selector }, signal)) {
-      if (event.type === 'SYNCED') {
-        lost.clear();
-        this.#lose(entries, event.keys);
-        watch.isSynced = true;
-        synced.resolve();
-        continue;
-      }
-      const entry = liveEntry(event.object);
-      const known = entries.get(entry.key);
-      // An answer to a write of ours can be ahead of the watch.
-      if (known !== undefined && isNewer(known.resourceVersion, entry.resourceVersion)) continue;
-      if (event.type === 'DELETED') {
-        entries.delete(entry.key);
-        if (lost.size >= REMEMBER_LOST) lost.clear();
-        lost.set(entry.key, entry.resourceVersion);
-        this.#observer.lost(entry);
-      } else {
-        lost.delete(entry.key);
-        entries.set(entry.key, entry);
-        this.#observer.seen(entry, event.object);
-      }
-    }
-  }
-
-  #lose(entries: Map<string, LiveEntry>, remaining: ReadonlySet<string>): void {
-    for (const [key, entry] of entries) {
-      if (remaining.has(`${entry.id.namespace}/${entry.id.name}`)) continue;
-      entries.delete(key);
-      this.#observer.lost(entry);
-    }
-  }
 }
 
-function pending(): PromiseWithResolvers<void> {
-  const synced = Promise.withResolvers<void>();
-  // Nobody may be waiting for it.
-  synced.promise.catch(() => undefined);
-  return synced;
+function nameOf({ group, kind }: ResourceType): string {
+  return `${group}|${kind}`;
 }

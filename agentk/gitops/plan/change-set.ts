@@ -24,6 +24,8 @@ export interface ChangeSet {
   readonly pruned: readonly Pruned[];
   /** Undefined when what Git has no more was pruned, or when there is nothing of that kind. */
   readonly notPruned: NotPruned | undefined;
+  /** Kinds that the agent may watch in single namespaces only, for people. */
+  readonly followedByNamespace?: readonly string[];
   /** Set when the attempt ended before it wrote what there was to write: outweighs what became of the objects. */
   readonly verdict?: { readonly phase: 'failed' | 'suspended'; readonly reason: string; readonly message: string };
 }

@@ -6,7 +6,7 @@ import type { Logger } from '../../../lib/log.ts';
 import { formatObjectId } from '../../../lib/object-id.ts';
 import type { LiveObject, ResourceType } from '../../kube/cluster.ts';
 import { REMOVED_AT } from '../desired/labels.ts';
-import { EMPTY_SCOPE, type Inventory } from '../inventory/inventory.ts';
+import { EMPTY_SCOPE, type Inventory, type Scope } from '../inventory/inventory.ts';
 import { type Removal, removalNotes } from '../inventory/removal-notes.ts';
 import type { LiveEntry } from '../live/live-entry.ts';
 import type { Pruned } from '../plan/change-set.ts';
@@ -88,7 +88,7 @@ export class TearDown {
     const { unit, removal, inventory, parts, claimedBy, behind, log } = this.#deps;
     const scope = await inventory.load(signal);
     if (scope === EMPTY_SCOPE) return true;
-    const unknown = await this.#follow(scope.kinds, signal);
+    const unknown = await this.#follow(scope, signal);
     const members = [...parts.live.members(inventory.applySetId)].filter((entry) => isApplied(entry, parts.fieldManager));
     const claims = members.map((entry) => ({ entry, unit: claimedBy(entry.key) ?? '' }));
     const surplus = claims.filter((claim) => claim.unit === '').map(({ entry }) => entry);
@@ -112,7 +112,7 @@ export class TearDown {
   }
 
   /** Watches the kinds of the unit; those of which nobody can say whether there are objects. */
-  async #follow(kinds: ReadonlySet<string>, signal: AbortSignal): Promise<readonly string[]> {
+  async #follow({ kinds, namespaces }: Scope, signal: AbortSignal): Promise<readonly string[]> {
     const { catalog, live } = this.#deps.parts;
     await catalog.load(signal);
     const types = new Map<string, ResourceType>();
@@ -123,9 +123,11 @@ export class TearDown {
     }
     const failures = await live.follow(
       [...types].filter(([kind]) => !this.#isFollowed(kind)).map(([, type]) => type),
+      namespaces,
       signal,
     );
-    for (const kind of types.keys()) if (!failures.has(kind)) this.#seenKinds.add(kind);
+    const failed = new Set(failures.map(({ kind }) => kind));
+    for (const kind of types.keys()) if (!failed.has(kind)) this.#seenKinds.add(kind);
     return [...kinds].filter((kind) => !this.#seenKinds.has(kind));
   }
 

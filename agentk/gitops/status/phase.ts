@@ -65,9 +65,13 @@ function suspendedStanding({ changes, error }: PhaseInput): Standing {
   return { phase: 'suspended', reason: 'Suspended', message: `Nothing is written until the unit is resumed${what}` };
 }
 
-function settled({ notPruned, objects }: ChangeSet): Standing {
+function settled({ notPruned, objects, followedByNamespace = [] }: ChangeSet): Standing {
   if (notPruned !== undefined) return notPruned;
-  return { phase: 'synced', reason: 'Synced', message: `${objects.length} objects are as Git wants them` };
+  const rights =
+    followedByNamespace.length === 0
+      ? ''
+      : `; for lack of rights in all namespaces these kinds are watched in single ones: ${followedByNamespace.join(', ')}`;
+  return { phase: 'synced', reason: 'Synced', message: `${objects.length} objects are as Git wants them${rights}` };
 }
 
 function describeWaits({ objects, pruned }: ChangeSet, count: number): string {

@@ -1,0 +1,137 @@
+import { sleep } from '../../../lib/abort.ts';
+import { Backoff } from '../../../lib/backoff.ts';
+import { isAbort, toError } from '../../../lib/errors.ts';
+import type { Logger } from '../../../lib/log.ts';
+import type { Cluster, LiveObject, ResourceType } from '../../kube/cluster.ts';
+import { KubeError } from '../../kube/kube-error.ts';
+import { isNewer, type LiveEntry, liveEntry } from './live-entry.ts';
+
+/** Told of every change; calls must not wait. */
+export interface LiveObserver {
+  seen(entry: LiveEntry, object: LiveObject): void;
+  /** The object is deleted or lost the agent's label; which of them a watch does not tell. */
+  lost(entry: LiveEntry): void;
+}
+
+export interface KindWatchDeps {
+  readonly cluster: Cluster;
+  readonly labelSelector: string;
+  readonly observer: LiveObserver;
+  readonly log: Logger;
+  /** The agent may not watch the kind in all namespaces; this watch has ended. */
+  readonly refused: (watch: KindWatch) => void;
+}
+
+const REMEMBER_LOST = 10_000;
+
+/** One watch on the agent's objects of a kind, in one namespace or in all, and what it has told. */
+export class KindWatch {
+  readonly type: ResourceType;
+  /** Empty: all, and the objects of cluster-scoped kinds. */
+  readonly namespace: string;
+  readonly entries: Map<string, LiveEntry>;
+  readonly #deps: KindWatchDeps;
+  /** At which resourceVersion objects were lost, so that a late answer does not bring them back. */
+  readonly #lost = new Map<string, string>();
+  #synced = pending();
+  #isSynced = false;
+
+  /** `entries` is what another watch knew. */
+  constructor(deps: KindWatchDeps, type: ResourceType, namespace: string, entries: Iterable<LiveEntry> = []) {
+    this.#deps = deps;
+    this.type = type;
+    this.namespace = namespace;
+    this.entries = new Map([...entries].map((entry) => [entry.key, entry]));
+  }
+
+  get isSynced(): boolean {
+    return this.#isSynced;
+  }
+
+  /** Settled by the list that a watch starts with; a new one after a failure. */
+  get synced(): Promise<void> {
+    return this.#synced.promise;
+  }
+
+  covers(namespace: string): boolean {
+    return this.namespace === '' || this.namespace === namespace;
+  }
+
+  /** What an answer to our own write says; the watch may tell it later, or has told more already. */
+  note(entry: LiveEntry): void {
+    const known = this.entries.get(entry.key);
+    const lostAt = this.#lost.get(entry.key);
+    if (lostAt !== undefined && !isNewer(entry.resourceVersion, lostAt)) return;
+    if (known === undefined || isNewer(entry.resourceVersion, known.resourceVersion)) this.entries.set(entry.key, entry);
+  }
+
+  /** Until the signal fires, the kind is gone, or the watch is refused as a whole. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { log, refused } = this.#deps;
+    const backoff = new Backoff({ initialMs: 500, maxMs: 30_000, factor: 2, jitter: 0.5, resetAfterMs: 60_000 });
+    while (!signal.aborted) {
+      try {
+        await this.#follow(signal);
+      } catch (error) {
+        const code = error instanceof KubeError ? error.code : undefined;
+        const ended = isAbort(error, signal);
+        if (!ended && code === 403 && this.namespace === '' && this.type.namespaced) refused(this);
+        this.#synced.reject(error);
+        if (ended || (code === 403 && this.namespace === '' && this.type.namespaced)) return;
+        if (code === 404 || code === 405) {
+          // The kind is gone and all its objects with it.
+          this.#lose(new Set());
+          return;
+        }
+        this.#synced = pending();
+        this.#isSynced = false;
+        const delayMs = Math.round(backoff.next());
+        log.warn('A watch failed', { kind: this.type.kind, namespace: this.namespace, delayMs, err: toError(error) });
+        await sleep(delayMs, signal).catch(() => undefined);
+      }
+    }
+  }
+
+  async #follow(signal: AbortSignal): Promise<void> {
+    const { cluster, labelSelector, observer } = this.#deps;
+    const place = this.namespace === '' ? {} : { namespace: this.namespace };
+    for await (const event of cluster.watch(this.type, { ...place, labelSelector }, signal)) {
+      if (event.type === 'SYNCED') {
+        this.#lost.clear();
+        this.#lose(event.keys);
+        this.#isSynced = true;
+        this.#synced.resolve();
+        continue;
+      }
+      const entry = liveEntry(event.object);
+      const known = this.entries.get(entry.key);
+      // An answer to a write of ours can be ahead of the watch.
+      if (known !== undefined && isNewer(known.resourceVersion, entry.resourceVersion)) continue;
+      if (event.type === 'DELETED') {
+        this.entries.delete(entry.key);
+        if (this.#lost.size >= REMEMBER_LOST) this.#lost.clear();
+        this.#lost.set(entry.key, entry.resourceVersion);
+        observer.lost(entry);
+      } else {
+        this.#lost.delete(entry.key);
+        this.entries.set(entry.key, entry);
+        observer.seen(entry, event.object);
+      }
+    }
+  }
+
+  #lose(remaining: ReadonlySet<string>): void {
+    for (const [key, entry] of this.entries) {
+      if (remaining.has(`${entry.id.namespace}/${entry.id.name}`)) continue;
+      this.entries.delete(key);
+      this.#deps.observer.lost(entry);
+    }
+  }
+}
+
+function pending(): PromiseWithResolvers<void> {
+  const synced = Promise.withResolvers<void>();
+  // Nobody may be waiting for it.
+  synced.promise.catch(() => undefined);
+  return synced;
+}
