@@ -199,6 +199,24 @@ describe('Across units', () => {
     await Promise.all([engine.until(base), engine.until(app)]);
   });
 
+  it('names circles through several units on each of their objects', async () => {
+    engine.configure(
+      unit('base', { defaultNamespace: namespace }),
+      unit('app', { defaultNamespace: namespace, dependsOn: ['base'] }),
+    );
+    const base = engine.submit('base', [dependsOn(configMap(namespace, 'a'), reference('b')), configMap(namespace, 'free')]);
+    await waiting('base', 'a', 'no unit describes it yet');
+    const app = engine.submit('app', [configMap(namespace, 'b')]);
+    await Promise.all([engine.until(base, ['failed']), engine.until(app, ['failed'])]);
+    const [a, b] = [`ConfigMap ${namespace}/a of unit base`, `ConfigMap ${namespace}/b of unit app`];
+    expect(result('base', 'a')).toMatchObject({ action: 'failed', reason: 'DependencyCycle' });
+    expect(result('base', 'a')?.message).toContain(`${a} -> ${b} -> unit base -> ${a}`);
+    expect(result('app', 'b')?.message).toContain(`${b} -> unit base -> ${a} -> ${b}`);
+    expect(result('base', 'free')?.action).toBe('created');
+    const mended = engine.submit('base', [configMap(namespace, 'a'), configMap(namespace, 'free')]);
+    await Promise.all([engine.until(mended), engine.until(app)]);
+  });
+
   it('a unit waits until another is synced at its newest bundle', async () => {
     engine.configure(
       unit('base', { defaultNamespace: namespace }),

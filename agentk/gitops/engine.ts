@@ -15,6 +15,7 @@ import type { LiveEntry } from './live/live-entry.ts';
 import { LiveState } from './live/live-state.ts';
 import { StateStore } from './memory/state-store.ts';
 import { Backends } from './order/backends.ts';
+import { Circles } from './order/circles-across.ts';
 import { WaitingRoom } from './order/waiting-room.ts';
 import { awaitedUnits, type Standpoint } from './prune/hand-over.ts';
 import { OwnParts } from './prune/own-parts.ts';
@@ -69,6 +70,7 @@ class UnitEngine implements Engine, Part {
   readonly #prerequisites: Prerequisites;
   readonly #room = new WaitingRoom();
   readonly #backends: Backends;
+  readonly #circles = new Circles(() => [...this.#units.values()].map(({ sync }) => sync.waits));
   readonly #events: EventFeed;
   readonly #parentWatch: ParentWatch;
   readonly #removals: Removals;
@@ -271,6 +273,7 @@ class UnitEngine implements Engine, Part {
           .find((sync) => sync.wants(key) === true)
           ?.unreadiness(key),
       standing: (unit) => this.#units.get(unit)?.sync.standing ?? 'the configuration does not have it',
+      circle: (key) => this.#circles.of(name, key),
       someUnknown: () => others().some(({ bundle }) => bundle === undefined),
       mayTakeOver: (applySetId, key) => {
         const owner = others().find((sync) => sync.applySetId === applySetId);

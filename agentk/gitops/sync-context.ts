@@ -28,6 +28,8 @@ export interface Neighbours {
   dependency(key: string): string | undefined;
   /** Why another unit is not synced at its newest bundle; empty when it is. */
   standing(unit: string): string;
+  /** How an object of this unit waits for itself by way of other units; undefined when it does not. */
+  circle(key: string): string | undefined;
   /** Whether there are units whose bundle did not come yet. */
   someUnknown(): boolean;
   /** Whether a label of this agent's may be replaced: its unit is not configured, or is known not to want the object. */

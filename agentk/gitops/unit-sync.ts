@@ -1,5 +1,4 @@
-import { AbortScope, sleep } from '../../lib/abort.ts';
-import { Backoff } from '../../lib/backoff.ts';
+import { AbortScope } from '../../lib/abort.ts';
 import { isAbort, toError, UnavailableError, UserError } from '../../lib/errors.ts';
 import { Latest } from '../../lib/latest.ts';
 import type { Logger } from '../../lib/log.ts';
@@ -17,6 +16,7 @@ import type { StateStore } from './memory/state-store.ts';
 import { UnitMemory } from './memory/unit-memory.ts';
 import { observe } from './observe.ts';
 import type { Backends } from './order/backends.ts';
+import type { UnitWaits } from './order/circles-across.ts';
 import { unreadiness } from './order/dependency.ts';
 import { Gatekeeper } from './order/gatekeeper.ts';
 import { unitTopic, type WaitingRoom } from './order/waiting-room.ts';
@@ -25,6 +25,7 @@ import { NOT_TRIED, type TrackedObject } from './plan/tracked-object.ts';
 import { UnitObjects } from './plan/unit-objects.ts';
 import { Pruner } from './prune/pruner.ts';
 import { reconcile } from './reconcile.ts';
+import { RetryTimer } from './retry-timer.ts';
 import { SyncLog } from './status/sync-log.ts';
 import { UnitStatus } from './status/unit-status.ts';
 import type { EngineParts, Neighbours } from './sync-context.ts';
@@ -49,9 +50,6 @@ export interface UnitSyncDeps {
   readonly now: () => number;
 }
 
-const SOON = { initialMs: 1_000, maxMs: 60_000, factor: 2, jitter: 0.3, resetAfterMs: 600_000 };
-const SLOWLY = { initialMs: 30_000, maxMs: 300_000, factor: 2, jitter: 0.3, resetAfterMs: 900_000 };
-
 /**
  * One unit, from its first bundle to its end: syncs the newest bundle, tries again what failed, and watches over what it
  * applied. A newer bundle aborts the sync of an older one; two syncs never run at once.
@@ -69,8 +67,7 @@ export class UnitSync {
   readonly #driftWatch: DriftWatch;
   readonly #memory: UnitMemory;
   readonly #pruner: Pruner;
-  readonly #soon = new Backoff(SOON);
-  readonly #slowly = new Backoff(SLOWLY);
+  readonly #retry = new RetryTimer(() => this.#requests.set('sync'));
   readonly #gate: Gatekeeper;
   #unit: Unit;
   #bundle: UnitBundle | undefined;
@@ -85,9 +82,6 @@ export class UnitSync {
   #recheck = false;
   /** Digest of the bundle whose prune may go over the budget. */
   #confirmedPrune = '';
-  #retry = new AbortController();
-  /** A retry for which `soon` was asked is on its way. */
-  #soonPending = false;
 
   constructor(deps: UnitSyncDeps) {
     this.#deps = { ...deps, parts: unitParts(deps.parts, () => this.#unit) };
@@ -117,7 +111,7 @@ export class UnitSync {
           this.#log.drift(drift);
           if (writesNothing(this.#unit)) this.resync();
         },
-        resync: () => this.#trySoon(),
+        resync: () => this.#retry.trySoon(),
         problem: (tracked, error) => {
           const object = formatObjectId(tracked.desired.id);
           deps.log.warn('Correction was interrupted', { unit: deps.unit.name, object, err: error });
@@ -159,8 +153,7 @@ export class UnitSync {
     this.#bundle = bundle;
     this.#wanted = bundleKeys(bundle.bundle, this.#unit.defaultNamespace);
     this.#running?.abort(new DOMException('A newer bundle is here', 'AbortError'));
-    this.#soon.reset();
-    this.#slowly.reset();
+    this.#retry.reset();
     this.#requests.set('sync');
   }
 
@@ -212,6 +205,12 @@ export class UnitSync {
     return tracked === undefined ? 'not applied yet' : unreadiness(tracked);
   }
 
+  /** What its objects wait for. */
+  get waits(): UnitWaits {
+    const { name, dependsOn } = this.#unit;
+    return { name, dependsOn, order: this.#gate.order };
+  }
+
   /** Why the unit is not synced at its newest bundle; empty when it is. */
   get standing(): string {
     if (this.#bundle === undefined) return 'its bundle did not come yet';
@@ -244,7 +243,7 @@ export class UnitSync {
   async run(signal: AbortSignal): Promise<void> {
     const stop = (): void => {
       this.#stop.abort(signal.reason);
-      this.#retry.abort(signal.reason);
+      this.#retry.stop();
       this.#requests.close();
     };
     signal.addEventListener('abort', stop, { once: true });
@@ -263,7 +262,7 @@ export class UnitSync {
   async #attempt(): Promise<void> {
     const bundle = this.#bundle;
     if (bundle === undefined) return;
-    this.#retry.abort(new DOMException('A sync has begun', 'AbortError'));
+    this.#retry.cancel();
     using scope = new AbortScope(this.#stop.signal);
     this.#running = scope;
     const { suspended } = this.#unit;
@@ -351,7 +350,7 @@ export class UnitSync {
       changes.objects.map(({ desired, outcome }) => ({ desired, outcome })),
     );
     const retry = retryOf(changes);
-    if (retry !== undefined) this.#tryAgain(retry);
+    if (retry !== undefined) this.#retry.tryAgain(retry);
   }
 
   #fail(bundle: UnitBundle, error: Error): void {
@@ -361,28 +360,7 @@ export class UnitSync {
     const reason = refusal?.reason ?? (transient ? 'Unavailable' : known);
     this.#status.fail({ reason, message: error.message, permanent: !transient });
     this.#log.failed(bundle, reason, error);
-    this.#tryAgain(transient ? 'soon' : 'slowly');
-  }
-
-  /** However many objects ask, it is one failure: the backoff counts it once. */
-  #trySoon(): void {
-    if (!this.#soonPending || this.#retry.signal.aborted) this.#tryAgain('soon');
-  }
-
-  #tryAgain(when: 'soon' | 'slowly'): void {
-    this.#retry.abort(new DOMException('Another retry takes its place', 'AbortError'));
-    const retry = new AbortController();
-    this.#retry = retry;
-    this.#soonPending = when === 'soon';
-    if (this.#stop.signal.aborted) return;
-    const delayMs = (when === 'soon' ? this.#soon : this.#slowly).next();
-    void sleep(delayMs, retry.signal).then(
-      () => {
-        this.#soonPending = false;
-        this.#requests.set('sync');
-      },
-      () => undefined,
-    );
+    this.#retry.tryAgain(transient ? 'soon' : 'slowly');
   }
 }
 

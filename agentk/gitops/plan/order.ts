@@ -81,7 +81,9 @@ function addDependencies(edges: Edges, objects: readonly Orderable[]): ReadonlyM
 /** Takes out the weakest edges of circles; what is left of them is nobody's to decide, and named. */
 function breakCircles(edges: Edges, objects: readonly Orderable[]): ReadonlyMap<string, OrderProblem> {
   for (const weakest of ['scope', 'implied'] as const) {
-    for (const group of circles(waitsOf(edges))) {
+    const groups = circles(waitsOf(edges));
+    if (groups.length === 0) return new Map();
+    for (const group of groups) {
       const members = new Set(group);
       const stays = ({ to, strength }: Edge): boolean => strength !== weakest || !members.has(to);
       for (const node of group) keepEdges(edges, node, stays);
