@@ -1,6 +1,6 @@
 import { type BundleObject, contentDigest, createBundle } from '../../lib/bundle.ts';
 import { createLogger, type Logger } from '../../lib/log.ts';
-import { DEFAULT_POLICY } from '../../lib/unit-policy.ts';
+import { DEFAULT_POLICY, type HealthRule } from '../../lib/unit-policy.ts';
 import { ApiReader } from '../../test/harness/api-reader.ts';
 import type { TestCluster } from '../../test/harness/cluster.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
@@ -9,6 +9,7 @@ import { loadKubeConfig } from '../kube/kube-config.ts';
 import { Applier } from './apply/applier.ts';
 import { Catalog } from './apply/catalog.ts';
 import { createEngine } from './engine.ts';
+import { HealthChecks } from './health/health-checks.ts';
 import { LiveState } from './live/live-state.ts';
 import { OwnParts } from './prune/own-parts.ts';
 import type { EngineParts } from './sync-context.ts';
@@ -103,7 +104,11 @@ export class TestEngine implements AsyncDisposable {
   }
 
   configure(...units: readonly Unit[]): void {
-    this.engine.configure({ commitId: 'c0ffee00', units, healthRules: [] });
+    this.configureWith([], ...units);
+  }
+
+  configureWith(healthRules: readonly HealthRule[], ...units: readonly Unit[]): void {
+    this.engine.configure({ commitId: 'c0ffee00', units, healthRules });
   }
 
   submit(name: string, manifests: readonly Manifest[], options: Partial<UnitBundle> = {}): UnitBundle {
@@ -224,7 +229,8 @@ export function engineParts(cluster: KubeCluster, agentId: number): EngineParts 
   const applier = new Applier({ cluster, catalog, live, agentId, fieldManager, conflicts: () => 'force' });
   const ownParts = new OwnParts({ cluster, namespace: 'gitops-agent', podName: '' });
   const identity = { agentId, agentName: `agent-${agentId}`, fieldManager };
-  return { cluster, catalog, live, applier, ownParts, ...identity, hardStop: new AbortController().signal };
+  const health = new HealthChecks();
+  return { cluster, catalog, live, applier, ownParts, health, ...identity, hardStop: new AbortController().signal };
 }
 
 /** As `kind name action reason`, sorted, for comparison. */

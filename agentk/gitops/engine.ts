@@ -9,6 +9,7 @@ import { Catalog } from './apply/catalog.ts';
 import { Prerequisites } from './apply/prerequisites.ts';
 import { EventFeed } from './events/event-feed.ts';
 import type { ManagedObject } from './events/event-filter.ts';
+import { HealthChecks } from './health/health-checks.ts';
 import { Inventory } from './inventory/inventory.ts';
 import { ParentWatch } from './inventory/parent-watch.ts';
 import type { LiveEntry } from './live/live-entry.ts';
@@ -98,7 +99,8 @@ class UnitEngine implements Engine, Part {
     const applier = new Applier({ cluster, catalog, live, agentId: agent.id, fieldManager, conflicts: () => 'force' });
     const ownParts = new OwnParts({ cluster, namespace: deps.namespace, podName: deps.podName ?? '' });
     const identity = { agentId: agent.id, agentName: agent.name, fieldManager };
-    this.#parts = { cluster, catalog, live, applier, ownParts, ...identity, hardStop: this.#hardStop.signal };
+    const health = new HealthChecks();
+    this.#parts = { cluster, catalog, live, applier, ownParts, health, ...identity, hardStop: this.#hardStop.signal };
     const appeared = (unit: string): void => this.#units.get(unit)?.sync.resync();
     this.#prerequisites = new Prerequisites({ cluster, catalog, appeared, log }, this.#hardStop.signal);
     this.#backends = new Backends({ cluster, room: this.#room, log }, this.#hardStop.signal);
@@ -115,6 +117,8 @@ class UnitEngine implements Engine, Part {
   }
 
   configure(configuration: Configuration): void {
+    const changed = this.#parts.health.configure(configuration.healthRules);
+    if (changed.size > 0) this.#each((sync) => sync.reassess(changed));
     this.#removals.configure(configuration);
     const names = new Set(configuration.units.map(({ name }) => name));
     for (const [name, running] of this.#units) if (!names.has(name)) this.#remove(name, running);

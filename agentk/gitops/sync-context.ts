@@ -1,6 +1,7 @@
 import type { Cluster } from '../kube/cluster.ts';
 import type { Applier } from './apply/applier.ts';
 import type { Catalog } from './apply/catalog.ts';
+import type { HealthChecks } from './health/health-checks.ts';
 import type { LiveState } from './live/live-state.ts';
 import type { OwnParts } from './prune/own-parts.ts';
 
@@ -11,6 +12,7 @@ export interface EngineParts {
   readonly live: LiveState;
   readonly applier: Applier;
   readonly ownParts: OwnParts;
+  readonly health: HealthChecks;
   readonly agentId: number;
   readonly agentName: string;
   readonly fieldManager: string;

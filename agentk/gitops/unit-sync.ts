@@ -10,6 +10,7 @@ import { classifyRefusal } from './apply/apply-errors.ts';
 import type { Prerequisites } from './apply/prerequisites.ts';
 import { bundleKeys } from './desired/desired.ts';
 import { DriftWatch } from './drift/drift-watch.ts';
+import type { KindName } from './health/health-checks.ts';
 import type { Inventory } from './inventory/inventory.ts';
 import type { LiveEntry } from './live/live-entry.ts';
 import type { StateStore } from './memory/state-store.ts';
@@ -59,7 +60,7 @@ export class UnitSync {
   /** Of its ApplySet parent. */
   readonly parentName: string;
   readonly #deps: UnitSyncDeps;
-  readonly #objects = new UnitObjects();
+  readonly #objects: UnitObjects;
   readonly #requests = new Latest<'sync'>();
   readonly #stop = new AbortController();
   readonly #status: UnitStatus;
@@ -90,7 +91,9 @@ export class UnitSync {
     this.applySetId = deps.inventory.applySetId;
     this.parentName = deps.inventory.name;
     this.#log = new SyncLog(deps.log, deps.now);
-    this.#status = new UnitStatus({ objects: this.#objects, report: (state) => this.#tell(state), now: deps.now });
+    this.#objects = new UnitObjects(deps.parts.health.assess);
+    const report = (state: SyncState): void => this.#tell(state);
+    this.#status = new UnitStatus({ objects: this.#objects, cluster: () => parts.cluster, report, now: deps.now });
     this.#gate = this.#createGate(deps);
     const { applySetId } = this;
     const { now, handOverMs } = deps;
@@ -166,6 +169,11 @@ export class UnitSync {
   recheck(): void {
     this.#recheck = true;
     this.resync();
+  }
+
+  /** The configuration has other rules for the health of these kinds. */
+  reassess(kinds: ReadonlySet<KindName>): void {
+    if (this.#objects.reassess(kinds)) this.resync();
   }
 
   /** A person has seen what the prune of this bundle would delete, and wants it. */

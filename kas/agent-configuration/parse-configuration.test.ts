@@ -155,6 +155,12 @@ test.each([
     1,
     /label_selector: "a<b" is not a label requirement/,
   ],
+  [
+    'a health rule with a typing error',
+    'gitops:\n  health_rules:\n    - api_group: example.com\n      kind: Shop\n      current: objekt.status.ready\n',
+    5,
+    /current: is no valid CEL expression: Unknown variable: objekt; correct it/,
+  ],
   ['a bad level', 'observability: {logging: {level: trace}}', 1, /level: must be/],
   ['a list', '- a\n', 1, /mapping/],
   ['bytes that are no text', Buffer.from([0x61, 0xff, 0xfe]), 1, /not UTF-8/],

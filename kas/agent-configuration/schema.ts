@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ObjectExpression } from '../../lib/cel.ts';
 import { durationMs } from '../../lib/config-types.ts';
 import { toError } from '../../lib/errors.ts';
 import { parseLabelSelector } from '../../lib/label-selector.ts';
@@ -97,8 +98,10 @@ const ignoreRule = z
 
 const healthRule = z
   .strictObject({
-    api_group: apiGroup.describe('API group; `""` is the core group'),
-    kind: kindName.describe('kind'),
+    api_group: apiGroup
+      .refine((group) => group !== '*', 'must be one group; write it out')
+      .describe('API group; `""` is the core group'),
+    kind: kindName.refine((kind) => kind !== '*', 'must be one kind; write it out').describe('kind'),
     in_progress: expression().describe('CEL over `object`: not done yet'),
     failed: expression().describe('CEL over `object`: will not be done without help'),
     current: expression().describe('CEL over `object`: as wanted'),
@@ -109,7 +112,17 @@ const healthRule = z
   });
 
 function expression(): z.ZodDefault<z.ZodString> {
-  return z.string().max(2_000, 'is longer than 2000 characters; shorten it').default('');
+  const text = z.string().max(2_000, 'is longer than 2000 characters; shorten it');
+  return text.superRefine(checkExpression).default('');
+}
+
+function checkExpression(text: string, context: z.RefinementCtx): void {
+  if (text === '') return;
+  try {
+    new ObjectExpression(text);
+  } catch (error) {
+    context.addIssue(toError(error).message);
+  }
 }
 
 const manifestProject = z.strictObject({

@@ -38,23 +38,34 @@ const rules: ReadonlyMap<string, HealthRule> = new Map([
  * APIServices have rules.
  */
 export function assessHealth(object: LiveObject): Assessment {
-  return genericHealth(object) ?? ruleFor(object)(object);
-}
-
-function ruleFor(object: LiveObject): HealthRule {
   const slash = object.apiVersion.indexOf('/');
   const group = slash < 0 ? '' : object.apiVersion.slice(0, slash);
-  return rules.get(`${object.kind}.${group}`) ?? readyHealth;
+  return unsettled(object) ?? builtInRule(`${object.kind}.${group}`)(object);
 }
 
-/** What holds for every kind and settles the matter. */
-function genericHealth(object: LiveObject): Assessment | undefined {
+/** By a rule of the configuration, which outweighs the standard conditions. */
+export function assessByRule(object: LiveObject, rule: HealthRule): Assessment {
+  return unsettled(object) ?? rule(object);
+}
+
+/** The agent's own rule for a `Kind.group`, standard conditions first. */
+export function builtInRule(kind: string): HealthRule {
+  const rule = rules.get(kind) ?? readyHealth;
+  return (object) => conditionHealth(object) ?? rule(object);
+}
+
+/** What holds for every kind, whatever a rule says: its status is about something else. */
+function unsettled(object: LiveObject): Assessment | undefined {
   const { generation, deletionTimestamp } = object.metadata;
   if (deletionTimestamp !== undefined) return { health: 'terminating', message: deletionMessage(object) };
   const observed = fieldAt(object, 'status', 'observedGeneration');
   if (typeof observed === 'number' && generation !== undefined && observed !== generation) {
     return inProgress(`Generation ${generation} is not observed yet, the newest observed is ${observed}`);
   }
+  return undefined;
+}
+
+function conditionHealth(object: LiveObject): Assessment | undefined {
   const reconciling = conditionOf(object, 'Reconciling');
   if (reconciling?.status === 'True') return inProgress(sayingOf(reconciling, 'Reconciling'));
   const stalled = conditionOf(object, 'Stalled');

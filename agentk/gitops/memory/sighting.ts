@@ -1,6 +1,5 @@
 import type { LiveObject } from '../../kube/cluster.ts';
 import { type OwnedState, ownedState } from '../drift/owned-state.ts';
-import { assessHealth } from '../health/assess.ts';
 import type { Assessment } from '../health/assessment.ts';
 
 /** A live object that a watch showed before its unit had a bundle that says what it should be: small enough to wait with. */
@@ -13,9 +12,9 @@ export interface Sighting {
 }
 
 /** Undefined when `manager` never applied it. */
-export function sightingOf(live: LiveObject, manager: string): Sighting | undefined {
+export function sightingOf(live: LiveObject, manager: string, assess: (object: LiveObject) => Assessment): Sighting | undefined {
   const state = ownedState(live, manager);
   if (state === undefined || live.metadata.deletionTimestamp !== undefined) return undefined;
   const version = live.apiVersion.slice(live.apiVersion.indexOf('/') + 1);
-  return { version, state, assessment: assessHealth(live), resourceVersion: live.metadata.resourceVersion };
+  return { version, state, assessment: assess(live), resourceVersion: live.metadata.resourceVersion };
 }

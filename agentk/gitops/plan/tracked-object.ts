@@ -4,6 +4,7 @@ import { applyEntry } from '../drift/fields-v1.ts';
 import type { Ignored } from '../drift/ignored.ts';
 import { type OwnedState, ownedState } from '../drift/owned-state.ts';
 import { assessHealth } from '../health/assess.ts';
+import type { Assessment } from '../health/assessment.ts';
 import { isNewer } from '../live/live-entry.ts';
 import { DIGEST_LENGTH, type Remembered } from '../memory/remembered.ts';
 import type { Sighting } from '../memory/sighting.ts';
@@ -41,13 +42,19 @@ export class TrackedObject {
   ignored: Ignored | undefined;
   /** Seen to be gone under a policy that leaves it so. */
   missing = false;
+  readonly #assess: (object: LiveObject) => Assessment;
   #assessed = '';
   #result: ObjectResult | undefined;
+  /** The health message without its detail. */
+  #said = '';
+  /** Why it is so, found elsewhere; holds until the health is another. */
+  #detail = '';
   #turn: Promise<unknown> = Promise.resolve();
   #writes = 0;
   #missed: (() => void) | undefined;
 
-  constructor(desired: Desired) {
+  constructor(desired: Desired, assess: (object: LiveObject) => Assessment = assessHealth) {
+    this.#assess = assess;
     this.key = desired.key;
     this.desired = desired;
   }
@@ -106,7 +113,8 @@ export class TrackedObject {
     this.forget();
     this.#assessed = '';
     this.health = 'not_found';
-    this.healthMessage = 'The object does not exist';
+    this.#detail = '';
+    this.#say('The object does not exist');
   }
 
   /** What is known of our last write does not count. */
@@ -142,7 +150,7 @@ export class TrackedObject {
     this.proven = true;
     this.#assessed = resourceVersion;
     this.health = assessment.health;
-    this.healthMessage = assessment.message;
+    this.#say(assessment.message);
   }
 
   /** What the agent after this one is to know. */
@@ -151,15 +159,34 @@ export class TrackedObject {
     return state === undefined ? undefined : { digest: digest.slice(0, DIGEST_LENGTH), state };
   }
 
+  /** Adds to the health message why it is so. True when that is new. */
+  detail(text: string): boolean {
+    if (text === this.#detail) return false;
+    this.#detail = text;
+    this.#say(this.#said);
+    return true;
+  }
+
+  /** The next view of the object is assessed, even if it is not a newer one. */
+  reassess(): void {
+    this.#assessed = '';
+  }
+
+  #say(message: string): void {
+    this.#said = message;
+    this.healthMessage = this.#detail === '' ? message : `${message}: ${this.#detail}`;
+  }
+
   /** True when its health is another than before. */
   assess(object: LiveObject): boolean {
     const { resourceVersion } = object.metadata;
     if (this.#assessed !== '' && !isNewer(resourceVersion, this.#assessed)) return false;
     this.#assessed = resourceVersion;
-    const { health, message } = assessHealth(object);
-    if (health === this.health && message === this.healthMessage) return false;
+    const { health, message } = this.#assess(object);
+    if (health === this.health && message === this.#said) return false;
+    if (health !== this.health) this.#detail = '';
     this.health = health;
-    this.healthMessage = message;
+    this.#say(message);
     return true;
   }
 

@@ -2,6 +2,9 @@ import type { DriftPolicy, IgnoreRule } from '../../../lib/unit-policy.ts';
 import type { LiveObject } from '../../kube/cluster.ts';
 import type { Desired, Misplaced } from '../desired/desired.ts';
 import { ignoredOf } from '../drift/ignored.ts';
+import { assessHealth } from '../health/assess.ts';
+import type { Assessment } from '../health/assessment.ts';
+import type { KindName } from '../health/health-checks.ts';
 import type { LiveState } from '../live/live-state.ts';
 import type { Remembered } from '../memory/remembered.ts';
 import { type Sighting, sightingOf } from '../memory/sighting.ts';
@@ -10,6 +13,7 @@ import { type Outcome, TrackedObject } from './tracked-object.ts';
 
 /** The objects of a unit: what is known of them outlives the bundles. */
 export class UnitObjects {
+  readonly #assess: (object: LiveObject) => Assessment;
   #objects = new Map<string, TrackedObject>();
   /** Objects that could not be placed in the cluster, and those that are left alone. Several may have one key. */
   #misplaced: readonly TrackedObject[] = [];
@@ -17,6 +21,10 @@ export class UnitObjects {
   #left = new Map<string, Remembered>();
   /** What a watch showed before anything was expected; undefined from then on. */
   #sighted: Map<string, Sighting> | undefined = new Map();
+
+  constructor(assess: (object: LiveObject) => Assessment = assessHealth) {
+    this.#assess = assess;
+  }
 
   get byKey(): ReadonlyMap<string, TrackedObject> {
     return this.#objects;
@@ -44,7 +52,7 @@ export class UnitObjects {
   expect(desired: readonly Desired[], failed: readonly Misplaced[], aside: readonly Misplaced[] = []): void {
     const objects = new Map<string, TrackedObject>();
     for (const wanted of desired) {
-      const tracked = this.#objects.get(wanted.key) ?? new TrackedObject(wanted);
+      const tracked = this.#objects.get(wanted.key) ?? new TrackedObject(wanted, this.#assess);
       tracked.desired = wanted;
       objects.set(wanted.key, tracked);
       const remembered = this.#left.get(wanted.key);
@@ -95,9 +103,19 @@ export class UnitObjects {
     for (const tracked of this.#objects.values()) tracked.forget();
   }
 
+  /** The rules for the health of these kinds changed: their objects are looked at again. False when there are none. */
+  reassess(kinds: ReadonlySet<KindName>): boolean {
+    const concerned = [...this.#objects.values()].filter(({ desired: { id } }) => kinds.has(`${id.kind}.${id.group}`));
+    for (const tracked of concerned) {
+      tracked.forget();
+      tracked.reassess();
+    }
+    return concerned.length > 0;
+  }
+
   /** A watch shows an object of the unit that is not expected (yet). */
   sight(key: string, live: LiveObject, manager: string): void {
-    const sighting = this.#sighted === undefined ? undefined : sightingOf(live, manager);
+    const sighting = this.#sighted === undefined ? undefined : sightingOf(live, manager, this.#assess);
     if (sighting !== undefined) this.#sighted?.set(key, sighting);
   }
 

@@ -1,4 +1,6 @@
 import { sleep } from '../../../lib/abort.ts';
+import type { Cluster } from '../../kube/cluster.ts';
+import { PodReasons } from '../health/pod-reasons.ts';
 import { type ChangeSet, prunedResult } from '../plan/change-set.ts';
 import type { TrackedObject } from '../plan/tracked-object.ts';
 import type { UnitObjects } from '../plan/unit-objects.ts';
@@ -7,6 +9,8 @@ import { type PhaseInput, type Standing, standingOf } from './phase.ts';
 
 export interface UnitStatusDeps {
   readonly objects: UnitObjects;
+  /** With the unit's rights. */
+  readonly cluster: () => Cluster;
   readonly report: (state: SyncState) => void;
   readonly now: () => number;
 }
@@ -18,6 +22,7 @@ const COALESCE_MS = 100;
 export class UnitStatus {
   readonly #deps: UnitStatusDeps;
   readonly #closed = new AbortController();
+  readonly #podReasons: PodReasons;
   #bundle: UnitBundle | undefined;
   #changes: ChangeSet | undefined;
   #error: PhaseInput['error'];
@@ -33,6 +38,9 @@ export class UnitStatus {
 
   constructor(deps: UnitStatusDeps) {
     this.#deps = deps;
+    const { cluster, now } = deps;
+    const explained = (tracked: TrackedObject): void => this.changed(tracked);
+    this.#podReasons = new PodReasons({ cluster, explained, now }, this.#closed.signal);
   }
 
   begin(bundle: UnitBundle, timeoutMs: number, suspended: boolean): void {
@@ -68,6 +76,7 @@ export class UnitStatus {
   /** The health of an object changed. */
   changed(tracked: TrackedObject): void {
     if (this.#bundle === undefined) return;
+    if (tracked.health === 'failed') this.#podReasons.explain(tracked);
     const settled = this.#changes !== undefined && tracked.health === 'current' && this.#allCurrent();
     const broken = this.#changes !== undefined && tracked.health === 'failed' && this.#told?.phase !== 'degraded';
     if (settled || broken) this.#flush();
@@ -98,6 +107,7 @@ export class UnitStatus {
       () => {
         this.#timedOut = true;
         this.#flush();
+        for (const tracked of this.#deps.objects.all()) if (tracked.health === 'in_progress') this.#podReasons.explain(tracked);
       },
       () => undefined,
     );
