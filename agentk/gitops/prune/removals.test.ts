@@ -1,3 +1,5 @@
+import { Writable } from 'node:stream';
+import { createLogger, type Logger } from '../../../lib/log.ts';
 import type { ApiReader, Seen } from '../../../test/harness/api-reader.ts';
 import { useCluster } from '../../../test/harness/cluster.ts';
 import { waitUntil } from '../../../test/harness/wait-until.ts';
@@ -23,8 +25,9 @@ afterEach(async () => {
   api[Symbol.dispose]();
 });
 
-function start(): TestEngine {
-  return new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId, namespace, handOverMs: 60_000 });
+function start(log?: Logger): TestEngine {
+  const options = log === undefined ? {} : { log };
+  return new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId, namespace, handOverMs: 60_000, ...options });
 }
 
 async function restart(): Promise<void> {
@@ -173,6 +176,31 @@ describe('A unit that leaves the configuration', () => {
     engine.configure();
     await api.until(parent(), (found) => found?.metadata.annotations?.['kas.gitops/removed-at'], 'the parent to wait');
     expect(await get('m0')).toBeDefined();
+    engine.configure(other());
+    await engine.apply('other', [configMap(namespace, 'kept')]);
+    await gone(path('m0'), parent());
+  });
+
+  it('is torn down with the rights of its service account, also by an agent that never saw the unit', async () => {
+    await kubectl('create', 'serviceaccount', 'team');
+    await kubectl('create', 'rolebinding', 'team', '--clusterrole=edit', `--serviceaccount=${namespace}:team`);
+    engine.configure(one({ serviceAccount: { namespace, name: 'team' } }), other());
+    await engine.apply('one', many(1));
+    await engine[Symbol.asyncDispose]();
+    await kubectl('delete', 'rolebinding', 'team');
+    const logged: string[] = [];
+    const write = (chunk: unknown, _encoding: string, done: () => void): void => {
+      logged.push(String(chunk));
+      done();
+    };
+    engine = start(createLogger('test', 'warn', new Writable({ write })));
+    engine.configure(other());
+    await engine.apply('other', [configMap(namespace, 'kept')]);
+    const refused = (): boolean => logged.join('').includes(`system:serviceaccount:${namespace}:team`);
+    await waitUntil(refused, { what: 'the deletion to be refused', timeoutMs: 30_000 });
+    expect(await get('m0')).toBeDefined();
+    await kubectl('create', 'rolebinding', 'team', '--clusterrole=edit', `--serviceaccount=${namespace}:team`);
+    await restart();
     engine.configure(other());
     await engine.apply('other', [configMap(namespace, 'kept')]);
     await gone(path('m0'), parent());
