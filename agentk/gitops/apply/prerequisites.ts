@@ -1,9 +1,11 @@
+import { sleep } from '../../../lib/abort.ts';
 import { isAbort, toError } from '../../../lib/errors.ts';
 import type { Logger } from '../../../lib/log.ts';
 import type { Cluster, LiveObject } from '../../kube/cluster.ts';
 import type { Desired } from '../desired/desired.ts';
 import type { Outcome } from '../plan/tracked-object.ts';
 import type { Catalog } from './catalog.ts';
+import { type Need, needsOf } from './remedies.ts';
 
 export interface PrerequisitesDeps {
   readonly cluster: Cluster;
@@ -13,18 +15,12 @@ export interface PrerequisitesDeps {
   readonly log: Logger;
 }
 
-interface Need {
-  readonly group: string;
-  readonly kind: string;
-  /** Name of the object; or for a CRD `group|kind` of what it defines. */
-  readonly name: string;
-  /** In which what the CRD defines is wanted. */
-  readonly version: string;
-}
+/** API servers obey changed grants, webhooks and policies a moment after they are written. */
+const OBEYED_AFTER_MS = 2_000;
 
 /**
- * Looks out for what failed objects hang on and others have to bring: a CRD for an unknown kind, a namespace. Watches
- * only while something is missing.
+ * Looks out for what failed objects hang on and others have to bring or change: a CRD for an unknown kind, a namespace, a
+ * quota, a webhook, a grant. Watches only while an object is refused for it.
  */
 export class Prerequisites {
   readonly #deps: PrerequisitesDeps;
@@ -39,7 +35,7 @@ export class Prerequisites {
 
   /** What the unit's newest sync found missing; replaces what it missed before. */
   await(unit: string, results: readonly { readonly desired: Desired; readonly outcome: Outcome }[]): void {
-    const needs = results.flatMap(({ desired, outcome }) => needOf(desired, outcome));
+    const needs = results.flatMap(({ desired, outcome }) => needsOf(desired, outcome));
     if (needs.length === 0) this.#needs.delete(unit);
     else this.#needs.set(unit, needs);
     const kinds = new Set([...this.#needs.values()].flat().map(({ group, kind }) => `${group}|${kind}`));
@@ -63,8 +59,10 @@ export class Prerequisites {
     this.#watches.set(key, controller);
     const signal = AbortSignal.any([controller.signal, this.#signal]);
     const follow = async (): Promise<void> => {
+      let synced = false;
       for await (const event of this.#deps.cluster.watch(type, {}, signal)) {
-        if (event.type === 'ADDED' || event.type === 'MODIFIED') this.#offer(group, kind, event.object);
+        if (event.type === 'SYNCED') synced = true;
+        else this.#offer({ group, kind }, event.object, { gone: event.type === 'DELETED', news: synced });
       }
     };
     follow().catch((error: unknown) => {
@@ -74,10 +72,9 @@ export class Prerequisites {
     });
   }
 
-  #offer(group: string, kind: string, object: LiveObject): void {
-    const name = kind === 'Namespace' ? object.metadata.name : definedKind(object);
+  #offer(type: Kind, object: LiveObject, how: { readonly gone: boolean; readonly news: boolean }): void {
     for (const [unit, needs] of this.#needs) {
-      const met = needs.find((need) => need.group === group && need.kind === kind && need.name === name);
+      const met = needs.find((need) => need.group === type.group && need.kind === type.kind && isMet(need, object, how));
       if (met === undefined) continue;
       this.#needs.delete(unit);
       void this.#usable(met).then(
@@ -88,18 +85,19 @@ export class Prerequisites {
   }
 
   /** An Established kind is served a moment later. */
-  async #usable({ kind, name, version }: Need): Promise<void> {
-    if (kind === 'Namespace') return;
+  async #usable({ kind, name, version, anyChange }: Need): Promise<void> {
+    if (anyChange) await sleep(OBEYED_AFTER_MS, this.#signal);
+    if (kind !== 'CustomResourceDefinition') return;
     const [group = '', defined = ''] = name.split('|');
     await this.#deps.catalog.whenServed({ group, kind: defined, namespace: '', name: '' }, version, this.#signal);
   }
 }
 
-function needOf({ id, manifest: { version } }: Desired, { action, reason }: Outcome): readonly Need[] {
-  if (action !== 'failed') return [];
-  if (reason === 'NamespaceNotFound') return [{ group: '', kind: 'Namespace', name: id.namespace, version }];
-  if (reason !== 'UnknownKind' && reason !== 'NotServed') return [];
-  return [{ group: 'apiextensions.k8s.io', kind: 'CustomResourceDefinition', name: `${id.group}|${id.kind}`, version }];
+type Kind = Pick<Need, 'group' | 'kind'>;
+
+function isMet(need: Need, object: LiveObject, { gone, news }: { readonly gone: boolean; readonly news: boolean }): boolean {
+  if (need.anyChange) return news && (need.namespace === '' || need.namespace === object.metadata.namespace);
+  return !gone && need.name === (need.kind === 'Namespace' ? object.metadata.name : definedKind(object));
 }
 
 /** Empty until the CRD is Established. */
