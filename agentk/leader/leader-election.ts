@@ -81,7 +81,7 @@ export class LeaderElection {
         observation.see(lease, timings.durationMs);
         watch.known = holder;
         if (holder === '' || holder === this.#deps.identity || observation.remainingMs === 0) {
-          const term = await this.#claim(lease, signal);
+          const term = await this.#claim(lease);
           if (term !== undefined) return term;
         } else if (told !== holder) {
           told = holder;
@@ -99,10 +99,11 @@ export class LeaderElection {
     }
   }
 
-  async #claim(lease: Lease | undefined, signal: AbortSignal): Promise<Term | undefined> {
+  /** Runs to its end even if nobody wants to lead any more: what may have been taken must be known, to be released. */
+  async #claim(lease: Lease | undefined): Promise<Term | undefined> {
     const { store, identity, timings, log } = this.#deps;
     const sentAt = instant();
-    const limit = this.#limit(signal);
+    const limit = AbortSignal.timeout(this.#attemptMs);
     const claim = this.#claimed(lease);
     const stored = await (lease === undefined ? store.create(claim, limit) : store.replace(claim, limit));
     if (stored === undefined) return undefined;
@@ -208,7 +209,11 @@ export class LeaderElection {
 
   /** A request that hangs must leave time for another. */
   #limit(signal: AbortSignal): AbortSignal {
-    return AbortSignal.any([signal, AbortSignal.timeout(this.#deps.timings.renewDeadlineMs / 2)]);
+    return AbortSignal.any([signal, AbortSignal.timeout(this.#attemptMs)]);
+  }
+
+  get #attemptMs(): number {
+    return this.#deps.timings.renewDeadlineMs / 2;
   }
 }
 

@@ -80,7 +80,8 @@ export class UnitObjects {
   /** Objects that an agent before this one applied, of kinds that are watched, and that no watch shows. */
   vanished(live: Pick<LiveState, 'get' | 'follows'>): readonly TrackedObject[] {
     return [...this.#objects.values()].filter(
-      ({ key, proven, desired: { id } }) => !proven && live.get(key) === undefined && live.follows(id.group, id.kind, id.namespace),
+      ({ key, proven, desired: { id } }) =>
+        !proven && live.get(key) === undefined && live.follows(id.group, id.kind, id.namespace),
     );
   }
 
