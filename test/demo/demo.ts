@@ -2,6 +2,7 @@ import { runProgram } from '../../lib/program.ts';
 import { openStage } from './stage.ts';
 import { editByHand, scaleByHand } from './steps-drift.ts';
 import { agentKilled, kasKilled, withoutNotification } from './steps-faults.ts';
+import { overlaysOfTwoAgents } from './steps-kustomize.ts';
 import { brokenCommit, imageChange, initialSync, removal } from './steps-sync.ts';
 import { Story } from './story.ts';
 
@@ -18,6 +19,7 @@ await runProgram('demo', async (_args, signal) => {
   await scaleByHand(scene);
   await editByHand(scene);
   await brokenCommit(scene);
+  await overlaysOfTwoAgents(scene);
   await agentKilled(scene);
   await kasKilled(scene);
   await withoutNotification(scene, POLL_PERIOD_MS);

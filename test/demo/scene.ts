@@ -2,6 +2,7 @@ import type { Phase } from '../../proto/gen/kas/agent/v1/objects.ts';
 import type { UnitStatus } from '../../proto/gen/kas/api/v1/sync_status.ts';
 import type { ApiReader } from '../harness/api-reader.ts';
 import type { WorkingCopy } from '../harness/git.ts';
+import type { Service } from '../harness/service.ts';
 import type { Stack } from '../harness/stack.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 import type { Story } from './story.ts';
@@ -10,6 +11,8 @@ import type { Story } from './story.ts';
 export interface Scene {
   readonly story: Story;
   readonly stack: Stack;
+  /** The agentk of the second agent; a step starts it. */
+  readonly staging: Service;
   /** A person's clone of the manifest repository. */
   readonly repository: WorkingCopy;
   /** The API server itself. */

@@ -6,9 +6,10 @@ import { startControlPlane } from '../controlplane/control-plane.ts';
 import { ApiReader } from '../harness/api-reader.ts';
 import { WorkingCopy } from '../harness/git.ts';
 import { Stack } from '../harness/stack.ts';
-import { freeAddresses } from '../harness/stack-files.ts';
+import { freeAddresses, PROJECT } from '../harness/stack-files.ts';
 import { createTempDir } from '../harness/temp-dir.ts';
 import type { Scene } from './scene.ts';
+import { STAGING } from './steps-kustomize.ts';
 import { type Story, seconds } from './story.ts';
 
 export interface Stage extends AsyncDisposable {
@@ -41,6 +42,8 @@ export async function openStage(story: Story, signal: AbortSignal): Promise<Stag
         directory: join(directory.path, 'stack'),
         kubeconfig: controlPlane.kubeconfigPath,
         addresses: await freeAddresses(),
+        tenants: [{ agent: STAGING, project: PROJECT }],
+        projects: [PROJECT],
         pollPeriodMs: 20_000,
         notifications: true,
       }),
@@ -51,6 +54,10 @@ export async function openStage(story: Story, signal: AbortSignal): Promise<Stag
     saw(`pushed ${commit.slice(0, 8)} over HTTP`);
     return { stack: running, repository: clone };
   });
+  const { kubeconfigPath: kubeconfig } = controlPlane;
+  const staging = opened.use(
+    stack.agentkOf({ agent: STAGING, project: PROJECT }, { kubeconfig, agentNamespace: `agentk-${STAGING.name}` }),
+  );
   const cluster = opened.use(new ApiReader(controlPlane.kubeconfigPath));
   const run = async (args: readonly string[], env: NodeJS.ProcessEnv): Promise<string> =>
     (await promisify(execFile)(controlPlane.kubectlPath, ['--kubeconfig', controlPlane.kubeconfigPath, ...args], { env, signal }))
@@ -60,7 +67,7 @@ export async function openStage(story: Story, signal: AbortSignal): Promise<Stag
     edit: async (object: string, namespace: string, editor: string) =>
       await run(['edit', object, '--namespace', namespace], { ...process.env, KUBE_EDITOR: editor }),
   };
-  const scene: Scene = { story, stack, repository, cluster, kubectl, signal };
+  const scene: Scene = { story, stack, staging, repository, cluster, kubectl, signal };
   const kept = opened.move();
   return { scene, [Symbol.asyncDispose]: async () => await kept.disposeAsync() };
 }

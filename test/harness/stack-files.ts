@@ -31,10 +31,10 @@ export interface StackSettings {
   readonly tenants?: readonly StackTenant[];
 }
 
-/** An agent that shares git server and kas with others. Its repository is pushed to by its path. */
+/** An agent that shares git server and kas with others. A repository of its own is pushed to by its path. */
 export interface StackTenant {
   readonly agent: StackAgent;
-  /** Full path, of nobody else. */
+  /** Full path of the project with its configuration: its own, or one of `projects`. */
   readonly project: string;
 }
 
@@ -158,13 +158,12 @@ registry:
 function registryYaml({ addresses, agent = DEFAULT_AGENT, projects = [PROJECT], tenants = [] }: StackSettings): string {
   const agentEntry = ({ id, name }: StackAgent, project: string): string =>
     `  - id: ${id}\n    name: ${name}\n    project: ${project}\n`;
-  const projectEntry = (path: string, name: string): string =>
-    `  - path: ${path}\n    relative_path: ${path}.git\n    agents: [${name}]\n`;
+  const projectEntry = (path: string, names: readonly string[]): string =>
+    `  - path: ${path}\n    relative_path: ${path}.git\n    agents: [${names.join(', ')}]\n`;
   const agents = [agentEntry(agent, projects[0]), ...tenants.map((tenant) => agentEntry(tenant.agent, tenant.project))];
-  const entries = [
-    ...projects.map((path) => projectEntry(path, agent.name)),
-    ...tenants.map((tenant) => projectEntry(tenant.project, tenant.agent.name)),
-  ];
+  const readers = new Map<string, string[]>(projects.map((path) => [path, [agent.name]]));
+  for (const tenant of tenants) readers.set(tenant.project, [...(readers.get(tenant.project) ?? []), tenant.agent.name]);
+  const entries = [...readers].map(([path, names]) => projectEntry(path, names));
   return `gitaly_servers:
   default:
     address: tcp://${addresses.gitGrpc}
