@@ -1,7 +1,9 @@
 import type { ApiReader } from '../../test/harness/api-reader.ts';
 import { useCluster } from '../../test/harness/cluster.ts';
+import { FaultProxy } from '../../test/harness/fault-proxy.ts';
+import { refusal } from '../../test/harness/fault-rules.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
-import { configMap, deployment, freshAgentId, type Manifest, reader, TestEngine, unit } from './engine-fixture.ts';
+import { configMap, crd, deployment, freshAgentId, type Manifest, reader, TestEngine, unit } from './engine-fixture.ts';
 import type { ObjectResult } from './unit.ts';
 
 const cluster = useCluster();
@@ -240,5 +242,33 @@ describe('Across units', () => {
     await engine.apply('base', [configMap(namespace, 'db')]);
     await engine.until(smaller);
     expect(await api.get(path('settings'))).toBeUndefined();
+  });
+});
+
+describe('A CRD', () => {
+  it('is known to all resources of the commit that changes it, though API servers learn of it one after another', async () => {
+    await using proxy = await FaultProxy.listen(cluster.kubeconfigPath);
+    await using late = new TestEngine({ kubeconfig: proxy.kubeconfigPath, agentId: freshAgentId(), namespace });
+    late.configure(unit('late', { defaultNamespace: namespace }));
+    const group = `${namespace}.example.org`;
+    const before = crd(group, 'Widget');
+    const after = JSON.parse(JSON.stringify(before).replace('"size":', '"color":{"type":"string"},"size":')) as Manifest;
+    const widget = (spec: object): Manifest => ({
+      apiVersion: `${group}/v1`,
+      kind: 'Widget',
+      metadata: { name: 'w', namespace },
+      spec,
+    });
+    await late.apply('late', [before, widget({ size: 1 })]);
+    const message = 'failed to create typed patch object (w; Kind=Widget): .spec.color: field not declared in schema';
+    using stale = proxy.on({ method: 'PATCH', path: /widgets\/w(\?|$)/ }, refusal(500, 'InternalError', message), 2);
+    const syncs = late.recorder.syncs.length;
+    await late.apply('late', [after, widget({ size: 1, color: 'red' })]);
+    expect(stale.hits).toBe(2);
+    expect(late.recorder.syncs.slice(syncs).map(({ phase }) => phase)).not.toContain('failed');
+    // What is wrong stays wrong.
+    const state = await late.apply('late', [after, widget({ shape: 'round' })], 'failed');
+    expect(state.objects.find(({ id }) => id.name === 'w')).toMatchObject({ reason: 'Invalid' });
+    await late.apply('late', [configMap(namespace, 'last')]);
   });
 });

@@ -65,6 +65,11 @@ const RULES: readonly Rule[] = [
   { code: 504, reason: 'Timeout', retry: 'soon' },
 ];
 
+/** What an API server says that has not heard of a change of the CRD yet, and what one says that has, of a wrong manifest. */
+export function isOfOldSchema({ message }: KubeError): boolean {
+  return /field not declared in schema|no match(es)? for kind/i.test(message);
+}
+
 export function classifyRefusal(error: KubeError): Refusal {
   const rule = RULES.find(
     (candidate) =>

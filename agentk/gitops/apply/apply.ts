@@ -12,7 +12,7 @@ import type { Outcome, TrackedObject } from '../plan/tracked-object.ts';
 import type { EngineParts } from '../sync-context.ts';
 import type { Unit } from '../unit.ts';
 import { refusalOutcome } from './applier.ts';
-import { classifyRefusal } from './apply-errors.ts';
+import { classifyRefusal, isOfOldSchema } from './apply-errors.ts';
 import { covers } from './covers.ts';
 import { FirstContact } from './first-contact.ts';
 import { inOrder, type OrderedWork } from './in-order.ts';
@@ -104,6 +104,7 @@ class ApplyRun {
   async afterwards(tracked: TrackedObject): Promise<boolean> {
     const { defines } = tracked.desired.manifest;
     if (defines === undefined) return true;
+    if (tracked.outcome.action !== 'unchanged') this.#input.parts.catalog.changed(defines);
     const versions = new Set<string>();
     for (const { desired } of this.#input.steps) {
       if (desired.id.group === defines.group && desired.id.kind === defines.kind) versions.add(desired.manifest.version);
@@ -123,17 +124,25 @@ class ApplyRun {
       try {
         return await this.#perform(step, tracked);
       } catch (error) {
-        if (!(error instanceof KubeError) || classifyRefusal(error).retry !== 'at_once')
-          return await this.#refused(error, tracked);
+        if (!this.#passesAtOnce(error, tracked)) return await this.#refused(error, tracked);
         await sleep(delayMs, this.#signal);
       }
     }
     return await this.#perform(step, tracked).catch((error: unknown) => this.#refused(error, tracked));
   }
 
+  #passesAtOnce(error: unknown, { desired }: TrackedObject): boolean {
+    if (!(error instanceof KubeError)) return false;
+    if (classifyRefusal(error).retry === 'at_once') return true;
+    return isOfOldSchema(error) && this.#input.parts.catalog.isSettling(desired.id);
+  }
+
   async #refused(error: unknown, tracked: TrackedObject): Promise<Outcome> {
     this.#signal.throwIfAborted();
-    if (!asksForRecreation(error)) return refusalOutcome(error, tracked.desired);
+    if (!asksForRecreation(error)) {
+      const outcome = refusalOutcome(error, tracked.desired);
+      return this.#passesAtOnce(error, tracked) ? { ...outcome, retry: 'soon' } : outcome;
+    }
     const propagationPolicy = this.#input.unit.prunePropagation === 'foreground' ? 'Foreground' : 'Background';
     try {
       return await recreate(tracked, error, { ...this.#input, propagationPolicy }, this.#signal);

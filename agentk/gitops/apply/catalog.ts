@@ -12,6 +12,8 @@ export class Catalog {
   readonly #cluster: Cluster;
   readonly #now: () => number;
   #readAt = Number.NEGATIVE_INFINITY;
+  /** When the CRDs of kinds were changed by us, by `group|kind`. */
+  readonly #changedAt = new Map<string, number>();
 
   constructor(cluster: Cluster, now: () => number) {
     this.#cluster = cluster;
@@ -41,6 +43,17 @@ export class Catalog {
       await this.#discover(signal);
       if (this.resourceType(id.group, id.kind, version) === undefined) await sleep(delayMs, signal);
     }
+  }
+
+  /** The CRD of a kind was changed: API servers learn of it one after another. */
+  changed({ group, kind }: { readonly group: string; readonly kind: string }): void {
+    this.#changedAt.set(`${group}|${kind}`, this.#now());
+  }
+
+  /** Whether an API server may still know a kind as it was before. */
+  isSettling({ group, kind }: { readonly group: string; readonly kind: string }): boolean {
+    const changedAt = this.#changedAt.get(`${group}|${kind}`);
+    return changedAt !== undefined && this.#now() - changedAt < SERVED_WITHIN_MS;
   }
 
   async #discover(signal: AbortSignal): Promise<void> {
