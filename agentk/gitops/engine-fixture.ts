@@ -227,7 +227,7 @@ export function engineParts(cluster: KubeCluster, agentId: number): EngineParts 
   const observer = { seen: () => undefined, lost: () => undefined };
   const live = new LiveState({ cluster, agentId, observer, log });
   const applier = new Applier({ cluster, catalog, live, agentId, fieldManager, conflicts: () => 'force' });
-  const ownParts = new OwnParts({ cluster, namespace: 'gitops-agent', podName: '' });
+  const ownParts = new OwnParts({ cluster, namespace: 'gitops-agent', podName: '', signal: new AbortController().signal });
   const identity = { agentId, agentName: `agent-${agentId}`, fieldManager };
   const health = new HealthChecks();
   return { cluster, catalog, live, applier, ownParts, health, ...identity, hardStop: new AbortController().signal };

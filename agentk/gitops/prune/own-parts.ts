@@ -1,3 +1,4 @@
+import { abortable } from '../../../lib/abort.ts';
 import { type ObjectId, objectKey } from '../../../lib/object-id.ts';
 import type { Cluster, LiveObject } from '../../kube/cluster.ts';
 import { KubeError } from '../../kube/kube-error.ts';
@@ -8,6 +9,8 @@ export interface OwnPartsDeps {
   readonly namespace: string;
   /** Of the pod the agent runs in; empty outside of a cluster. */
   readonly podName: string;
+  /** Fires when nothing may be asked any more. */
+  readonly signal: AbortSignal;
 }
 
 interface PodSpec {
@@ -23,6 +26,7 @@ interface Binding {
   readonly subjects?: readonly { readonly kind: string; readonly name: string; readonly namespace?: string }[];
 }
 
+const REMEMBER_MS = 60_000;
 const RBAC = 'rbac.authorization.k8s.io';
 /** Kinds that can be part of an agent; nothing is asked for the sake of others. */
 const KINDS: ReadonlySet<string> = new Set([
@@ -44,6 +48,7 @@ const KINDS: ReadonlySet<string> = new Set([
 export class OwnParts {
   readonly #deps: OwnPartsDeps;
   #keys: Promise<ReadonlySet<string>> | undefined;
+  #readAt = Number.NEGATIVE_INFINITY;
 
   constructor(deps: OwnPartsDeps) {
     this.#deps = deps;
@@ -54,15 +59,19 @@ export class OwnParts {
     return this.#deps.namespace;
   }
 
-  /** Asks the cluster once. Rejects with a `KubeError` when it cannot tell. */
+  /** Asks the cluster at most once a minute. Rejects with a `KubeError` when it does not answer. */
   async has(id: ObjectId, signal: AbortSignal): Promise<boolean> {
     const { namespace, podName } = this.#deps;
     if (podName === '' || !KINDS.has(id.kind) || (id.namespace !== '' && id.namespace !== namespace)) return false;
-    this.#keys ??= this.#read(signal).catch((error: unknown) => {
+    if (performance.now() - this.#readAt > REMEMBER_MS) {
+      this.#keys = undefined;
+      this.#readAt = performance.now();
+    }
+    this.#keys ??= this.#read(this.#deps.signal).catch((error: unknown) => {
       this.#keys = undefined;
       throw error;
     });
-    return (await this.#keys).has(objectKey(id));
+    return (await abortable(this.#keys, signal)).has(objectKey(id));
   }
 
   async #read(signal: AbortSignal): Promise<ReadonlySet<string>> {
@@ -118,7 +127,7 @@ export class OwnParts {
   }
 }
 
-/** Undefined for what is not there, or is not for the agent to see: then it cannot delete it either. */
+/** Undefined for what is not there, or is not for the agent to see: of that nothing is known. */
 async function ifAllowed<T>(read: () => Promise<T>): Promise<T | undefined> {
   try {
     return await read();

@@ -61,7 +61,8 @@ test('random sets that two units have one after another leave exactly the foreig
         const wanted = NAMES.filter((_, n) => owners[n] !== 'none');
         const after = await live();
         expect([...after.keys()].sort()).toEqual([...wanted, 'copy', 'foreign'].sort());
-        for (const [name, uid] of before) if (after.has(name)) expect([name, after.get(name)]).toEqual([name, uid]);
+        const both = [...before].filter(([name]) => after.has(name));
+        expect(both.map(([name]) => [name, after.get(name)])).toEqual(both);
       }
     }),
     { numRuns: 8 },
