@@ -28,6 +28,7 @@ export function files(directory: string) {
     /** kube-apiserver makes its serving certificate itself and leaves the authority that signed it in the same file. */
     ca: join(directory, 'certificates', 'apiserver.crt'),
     logs: join(directory, 'logs'),
+    etcdData: join(directory, 'etcd'),
   };
 }
 
@@ -40,7 +41,7 @@ export function etcd(binaries: Binaries, layout: Layout): Component {
     command: binaries.etcd,
     args: [
       '--name=default',
-      `--data-dir=${join(layout.directory, 'etcd')}`,
+      `--data-dir=${files(layout.directory).etcdData}`,
       `--listen-client-urls=${client}`,
       `--advertise-client-urls=${client}`,
       `--listen-peer-urls=${peer}`,

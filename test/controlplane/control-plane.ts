@@ -1,6 +1,6 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { AbortScope } from '../../lib/abort.ts';
@@ -112,6 +112,34 @@ export class ControlPlane implements AsyncDisposable {
     await waitUntil(async () => await isFreePort(apiServerPort), { what: `port ${apiServerPort} to be free` }, signal);
     await this.#spawn(kubeApiserver(this.#binaries, this.#layout));
     await this.#waitFor('kube-apiserver', 'the API to be ready', async () => await this.#isReady(signal), signal);
+  }
+
+  /** Keeps what etcd holds now; a later snapshot takes its place. The API is away for a moment. */
+  async snapshotEtcd(signal: AbortSignal): Promise<void> {
+    await this.#processes.get('etcd')?.killGroup();
+    await rm(this.#snapshot, { recursive: true, force: true });
+    await cp(files(this.directory).etcdData, this.#snapshot, { recursive: true });
+    await this.#spawn(etcd(this.#binaries, this.#layout));
+    await this.#waitFor('etcd', 'the API to be ready', async () => await this.#isReady(signal), signal);
+  }
+
+  /**
+   * Puts back what `snapshotEtcd` kept, as after a disaster: resource versions count on from there a second time. All
+   * other components start anew.
+   */
+  async restoreEtcd(signal: AbortSignal): Promise<void> {
+    const others = [kubeControllerManager, kubeScheduler, kwok];
+    await Promise.all([...this.#processes.values()].map(async (process) => await process.killGroup()));
+    this.#processes.clear();
+    await rm(files(this.directory).etcdData, { recursive: true });
+    await cp(this.#snapshot, files(this.directory).etcdData, { recursive: true });
+    for (const component of [etcd, kubeApiserver]) await this.#spawn(component(this.#binaries, this.#layout));
+    await this.#waitFor('kube-apiserver', 'the API to be ready', async () => await this.#isReady(signal), signal);
+    for (const component of others) await this.#spawn(component(this.#binaries, this.#layout));
+  }
+
+  get #snapshot(): string {
+    return join(this.directory, 'etcd-snapshot');
   }
 
   /** Kills all components and removes the directory. May be called again. */

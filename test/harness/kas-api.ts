@@ -9,17 +9,25 @@ import {
   type UnitStatus,
   type WatchSyncStatusResponse,
 } from '../../proto/gen/kas/api/v1/sync_status.ts';
+import { UnitsServiceClient } from '../../proto/gen/kas/api/v1/units.ts';
+
+/** What people do to a unit beside committing. */
+export type UnitOperation =
+  | { readonly type: 'suspend' | 'resume' | 'unpin' | 'resync' }
+  | { readonly type: 'pin' | 'confirmPrune'; readonly commitId: string };
 
 /** What RoR or a tool would be: a client of kas' API port, with its secret. */
 export class KasApi implements Disposable {
   readonly #secretFile: string;
   readonly #status: SyncStatusServiceClient;
   readonly #agents: AgentsServiceClient;
+  readonly #units: UnitsServiceClient;
 
   constructor(address: string, secretFile: string) {
     this.#secretFile = secretFile;
     this.#status = new SyncStatusServiceClient(address, credentials.createInsecure());
     this.#agents = new AgentsServiceClient(address, credentials.createInsecure());
+    this.#units = new UnitsServiceClient(address, credentials.createInsecure());
   }
 
   async units(signal: AbortSignal): Promise<readonly UnitStatus[]> {
@@ -44,6 +52,34 @@ export class KasApi implements Disposable {
     return response.agents;
   }
 
+  async operate(agentName: string, unitName: string, operation: UnitOperation, signal: AbortSignal): Promise<void> {
+    const options = { metadata: await this.#metadata(), timeoutMs: 5_000 };
+    const unit = { agentName, unit: unitName };
+    const client = this.#units;
+    const reason = 'by a test';
+    switch (operation.type) {
+      case 'suspend':
+        await callUnary(client.suspendUnit.bind(client), { unit, reason }, options, signal);
+        return;
+      case 'resume':
+        await callUnary(client.resumeUnit.bind(client), { unit }, options, signal);
+        return;
+      case 'pin': {
+        const request = { unit, commitId: operation.commitId, expiresAt: undefined, reason };
+        await callUnary(client.pinUnit.bind(client), request, options, signal);
+        return;
+      }
+      case 'unpin':
+        await callUnary(client.unpinUnit.bind(client), { unit }, options, signal);
+        return;
+      case 'resync':
+        await callUnary(client.resyncUnit.bind(client), { unit }, options, signal);
+        return;
+      case 'confirmPrune':
+        await callUnary(client.confirmPrune.bind(client), { unit, commitId: operation.commitId }, options, signal);
+    }
+  }
+
   /** Present state, then changes; starts over when kas was gone. Ends when `signal` fires. */
   async *watch(signal: AbortSignal): AsyncGenerator<WatchSyncStatusResponse, void, void> {
     while (!signal.aborted) {
@@ -60,6 +96,7 @@ export class KasApi implements Disposable {
   [Symbol.dispose](): void {
     this.#status.close();
     this.#agents.close();
+    this.#units.close();
   }
 
   async #metadata(): Promise<Metadata> {

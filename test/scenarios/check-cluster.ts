@@ -13,7 +13,7 @@ export interface ClusterCheck {
 }
 
 export async function checkCluster(expected: Expectation, api: LiveApi, memory: Memory): Promise<ClusterCheck> {
-  const { cluster = {}, same = [], untouched = [], recreated = [], only = {} } = expected;
+  const { cluster = {}, same = [], untouched = [], recreated = [], only = {}, count = {} } = expected;
   const seen = new Map<string, Seen | undefined>();
   const wrong: string[] = [];
   for (const ref of [...Object.keys(cluster), ...same, ...untouched, ...recreated]) {
@@ -42,6 +42,10 @@ export async function checkCluster(expected: Expectation, api: LiveApi, memory: 
   for (const [kind, names] of Object.entries(only)) {
     const live = await api.names(kind);
     if (live.toSorted().join() !== names.toSorted().join()) wrong.push(`${kind}: there are ${live.toSorted().join(', ')}`);
+  }
+  for (const [kind, wanted] of Object.entries(count)) {
+    const { length } = await api.names(kind);
+    if (length !== wanted) wrong.push(`${kind}: there are ${length} instead of ${wanted}`);
   }
   return { wrong, seen };
 }

@@ -24,8 +24,11 @@ export class Project {
     return new Project(await WorkingCopy.clone(repository, directory), agent, namespace);
   }
 
-  get units(): readonly string[] {
-    return [...this.#units.keys()];
+  /** @throws Error when the agent has several */
+  onlyUnit(): string {
+    const [first = '', second] = this.#units.keys();
+    if (second !== undefined) throw new Error('the agent has several units: name the one that is meant');
+    return first;
   }
 
   /** Id of the last commit; empty before the first. */
@@ -33,8 +36,11 @@ export class Project {
     return this.#newest;
   }
 
-  idOf(name: string): string | undefined {
-    return this.#ids.get(name);
+  /** Of the commit with this name. */
+  idOf(name: string): string {
+    const id = this.#ids.get(name);
+    if (id === undefined) throw new Error(`there is no commit named ${name} yet`);
+    return id;
   }
 
   /** Commits and pushes. The first commit brings the unit `app`, when it names none. */
@@ -69,11 +75,7 @@ export class Project {
 
   /** With the ids of commits in the place of their names. */
   #resolved<T>(value: T): T {
-    const text = JSON.stringify(value).replace(/\$\{commit\.([a-z0-9-]+)\}/g, (_, name: string) => {
-      const id = this.#ids.get(name);
-      if (id === undefined) throw new Error(`there is no commit named ${name} yet`);
-      return id;
-    });
+    const text = JSON.stringify(value).replace(/\$\{commit\.([a-z0-9-]+)\}/g, (_, name: string) => this.idOf(name));
     return JSON.parse(text) as T;
   }
 }

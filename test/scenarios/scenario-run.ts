@@ -1,3 +1,4 @@
+import type { UnitOperation } from '../harness/kas-api.ts';
 import type { Service } from '../harness/service.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 import { Agent } from './agent.ts';
@@ -7,7 +8,8 @@ import { expectAll, type Observable } from './expect-all.ts';
 import { faultOf, matchOf } from './faults.ts';
 import type { Fleet } from './fleet.ts';
 import { LiveApi } from './live-api.ts';
-import type { Control, Edit, Network, Scenario, Step } from './scenario-schema.ts';
+import type { Project } from './project.ts';
+import type { Control, Edit, Network, OperateStep, Scenario, Step } from './scenario-schema.ts';
 import { Webhook } from './webhook.ts';
 
 /** A cluster whose etcd can be set back. */
@@ -73,6 +75,7 @@ export class ScenarioRun implements Observable, AsyncDisposable {
     await this.#edit(step);
     await this.#fail(step);
     if (step.webhook !== undefined) await this.#webhook(step.webhook);
+    if (step.operate !== undefined) await this.#operate(step.operate);
     if (step.etcd !== undefined) await this.#etcd(step.etcd);
     if (step.expect !== undefined) await expectAll(step.expect, this);
   }
@@ -169,12 +172,24 @@ export class ScenarioRun implements Observable, AsyncDisposable {
     if (step.answer === 'gone') await webhook[Symbol.asyncDispose]();
   }
 
+  async #operate(step: OperateStep): Promise<void> {
+    const { tenant, project } = this.agent(step.agent);
+    const unit = step.unit ?? project.onlyUnit();
+    await this.fleet.stack.api.operate(tenant.agent.name, unit, operationOf(step, project), NEVER);
+  }
+
   async #etcd(action: 'snapshot' | 'restore'): Promise<void> {
     const { ownCluster } = this.#options;
     if (ownCluster === undefined) throw new Error('etcd can be set back in a scenario with "cluster: own" only');
     if (action === 'snapshot') await ownCluster.snapshotEtcd(NEVER);
     else await ownCluster.restoreEtcd(NEVER);
   }
+}
+
+function operationOf({ suspend, resume, unpin, pin, confirm_prune: confirmed }: OperateStep, project: Project): UnitOperation {
+  if (pin !== undefined) return { type: 'pin', commitId: project.idOf(pin) };
+  if (confirmed !== undefined) return { type: 'confirmPrune', commitId: project.idOf(confirmed) };
+  return { type: suspend ? 'suspend' : resume ? 'resume' : unpin ? 'unpin' : 'resync' };
 }
 
 function observes(step: Step): boolean {

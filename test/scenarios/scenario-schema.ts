@@ -115,6 +115,25 @@ const webhook = z.strictObject({
   message: z.string().default('denied by the scenario'),
 });
 
+/** By kas' API. */
+const operate = z
+  .strictObject({
+    agent: agentName.optional(),
+    unit: z.string().optional(),
+    suspend: z.literal(true).optional(),
+    resume: z.literal(true).optional(),
+    resync: z.literal(true).optional(),
+    /** The name of a commit. */
+    pin: stepName.optional(),
+    unpin: z.literal(true).optional(),
+    /** The name of the commit whose prune waits. */
+    confirm_prune: stepName.optional(),
+  })
+  .superRefine(({ agent: _agent, unit: _unit, ...operations }, context) => {
+    if (Object.values(operations).filter((one) => one !== undefined).length !== 1)
+      context.addIssue('needs exactly one of suspend, resume, resync, pin, unpin and confirm_prune; keep one');
+  });
+
 const phase = z.enum(['Pending', 'Progressing', 'Synced', 'Degraded', 'Failed', 'Suspended']);
 const action = z.enum(['created', 'configured', 'unchanged', 'pruned', 'failed', 'waiting', 'skipped']);
 const health = z.enum(['current', 'in_progress', 'failed', 'terminating', 'not_found']);
@@ -177,6 +196,8 @@ const expectation = z.strictObject({
   cluster: z.record(objectRef, z.union([z.enum(['present', 'absent']), values])).optional(),
   /** All objects of a kind in the scenario's namespace by name, without what Kubernetes itself puts there. */
   only: z.record(z.string(), z.array(z.string())).optional(),
+  /** How many objects of a kind there are in the scenario's namespace. */
+  count: z.record(z.string(), z.int().min(0)).optional(),
   /** Not made anew since an earlier expectation looked at it. */
   same: z.array(objectRef).optional(),
   /** Not written since an earlier expectation looked at it. */
@@ -204,6 +225,7 @@ const actions = {
   fault: fault.optional(),
   heal: stepName.optional(),
   webhook: webhook.optional(),
+  operate: operate.optional(),
   etcd: z.enum(['snapshot', 'restore']).optional(),
   expect: expectation.optional(),
 };
@@ -235,6 +257,7 @@ export type DriftExpectation = z.output<typeof drift>;
 export type RequestsExpectation = z.output<typeof requests>;
 export type FaultStep = z.output<typeof fault>;
 export type WebhookStep = z.output<typeof webhook>;
+export type OperateStep = z.output<typeof operate>;
 export type Control = z.output<typeof control>;
 export type Network = z.output<typeof network>;
 export type Edit = Pick<Step, 'create' | 'apply' | 'patch' | 'label' | 'delete'>;
