@@ -104,6 +104,7 @@ export class UnitSync {
         parts,
         applySetId: this.applySetId,
         policy: () => this.#driftPolicy(),
+        additions: () => this.#unit.driftAdditions,
         wanted: (tracked) =>
           !writesNothing(this.#unit) && this.#wanted.has(tracked.key) && this.#objects.get(tracked.key) === tracked,
         report: (tracked, found) => {

@@ -7,6 +7,7 @@ import { applyBody } from '../desired/apply-body.ts';
 import type { Desired } from '../desired/desired.ts';
 import { AGENT_ID, DIGEST, PART_OF } from '../desired/labels.ts';
 import { type AdoptionOptions, adoptionPatch } from '../drift/adopt.ts';
+import type { FieldKeys } from '../drift/fields-v1.ts';
 import { isIgnored } from '../drift/ignored-places.ts';
 import { sparing } from '../drift/spare.ts';
 import type { LiveState } from '../live/live-state.ts';
@@ -114,6 +115,18 @@ export class Applier {
       if (!refused || !(await this.adopt(tracked, live, { structs: true, taken }, signal))) throw error;
       return await this.apply(tracked, applySetId, conditions, signal);
     }
+  }
+
+  /** Takes away what plain writes of others added beside our fields. */
+  async removeAdditions(
+    tracked: TrackedObject,
+    applySetId: string,
+    live: LiveObject,
+    additions: readonly FieldKeys[],
+    signal: AbortSignal,
+  ): Promise<Applied> {
+    await this.adopt(tracked, live, { structs: false, additions }, signal);
+    return await this.apply(tracked, applySetId, { force: true, uid: live.metadata.uid }, signal);
   }
 
   /** What `apply` would make of the live object, or create where there is none; nothing is stored. */

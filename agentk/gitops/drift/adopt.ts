@@ -33,6 +33,8 @@ export interface AdoptionOptions {
    * field that somebody edited and Git drops then goes, instead of staying as the editor's.
    */
   readonly taken?: boolean;
+  /** These, whoever wrote them. */
+  readonly additions?: readonly FieldKeys[];
   /** What stays where it is though it looks like an intruder. */
   readonly spared?: (keys: FieldKeys) => boolean;
 }
@@ -117,7 +119,8 @@ function intruders(
   const items = lost.lists.flatMap((keys) => at(keys, isItemKey));
   const fields = options.structs ? lost.structs.flatMap((keys) => at(keys, (key) => key.startsWith('f:'))) : [];
   const taken = options.taken === true ? lost.leaves.filter((keys) => nodeAt(theirs, keys) !== undefined) : [];
-  return [...items, ...fields, ...taken].filter((keys) => options.spared?.(keys) !== true);
+  const additions = (options.additions ?? []).filter((keys) => nodeAt(theirs, keys) !== undefined);
+  return [...items, ...fields, ...taken, ...additions].filter((keys) => options.spared?.(keys) !== true);
 }
 
 interface Adoption {

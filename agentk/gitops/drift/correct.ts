@@ -4,6 +4,7 @@ import { KubeError } from '../../kube/kube-error.ts';
 import { refusalOutcome } from '../apply/applier.ts';
 import type { TrackedObject } from '../plan/tracked-object.ts';
 import type { EngineParts } from '../sync-context.ts';
+import type { FieldKeys } from './fields-v1.ts';
 import { type DriftReport, describeDrift, type Finding, lossFinding, type Resolution } from './finding.ts';
 import { judge } from './judge.ts';
 import { ownedState } from './owned-state.ts';
@@ -73,6 +74,26 @@ export class Corrector {
     });
   }
 
+  /** Takes away what was added beside our fields. */
+  async remove(
+    tracked: TrackedObject,
+    live: LiveObject,
+    paths: readonly FieldKeys[],
+    finding: Finding,
+    delayMs: number,
+  ): Promise<void> {
+    if (delayMs > 0) await sleep(delayMs, this.#signal);
+    await tracked.exclusively(async () => {
+      if (!this.#deps.wanted(tracked) || tracked.state?.uid !== live.metadata.uid) return;
+      const { applier, hardStop } = this.#deps.parts;
+      const resolution = await this.#written(tracked, async () => {
+        await applier.removeAdditions(tracked, this.#deps.applySetId, live, paths, hardStop);
+        return '';
+      });
+      this.#deps.report(tracked, { ...finding, ...resolution });
+    });
+  }
+
   /** For an object that the watch does not show any more: it lost the label, or it is gone. */
   async bringBack(tracked: TrackedObject, uid: string, detectedAt: Date, delayMs: number): Promise<void> {
     if (delayMs > 0) await sleep(delayMs, this.#signal);
@@ -113,30 +134,36 @@ export class Corrector {
   }
 
   async #put(tracked: TrackedObject, live: LiveObject): Promise<Resolution> {
-    const { fieldManager } = this.#deps.parts;
+    const { applier, fieldManager, hardStop } = this.#deps.parts;
     const before = tracked.state;
-    try {
-      const { applier, hardStop } = this.#deps.parts;
+    return await this.#written(tracked, async () => {
       const { object } = await applier.applyOver(tracked, this.#deps.applySetId, live, hardStop);
-      this.#deps.wrote();
       const after = ownedState(object, fieldManager);
       // Said once: from here on the object is judged by what it is now.
       const rewritten = before?.entry === after?.entry && before?.valuesDigest !== after?.valuesDigest;
-      const message = !rewritten ? '' : 'Changed again on its way in, by admission or defaults: accepted as it is now';
-      return { outcome: 'corrected', message, resolvedAt: this.#date() };
-    } catch (error) {
-      return this.#failed(tracked, error);
-    }
+      return rewritten ? 'Changed again on its way in, by admission or defaults: accepted as it is now' : '';
+    });
   }
 
   async #create(tracked: TrackedObject): Promise<Resolution> {
     const { applier, hardStop } = this.#deps.parts;
-    try {
+    return await this.#written(tracked, async () => {
       await applier.apply(tracked, this.#deps.applySetId, { force: false, uid: undefined }, hardStop);
+      return '';
+    });
+  }
+
+  /** What came of a write; the write tells what is to be said of its success. */
+  async #written(tracked: TrackedObject, write: () => Promise<string>): Promise<Resolution> {
+    try {
+      const message = await write();
       this.#deps.wrote();
-      return { outcome: 'corrected', message: '', resolvedAt: this.#date() };
+      return { outcome: 'corrected', message, resolvedAt: this.#date() };
     } catch (error) {
-      return this.#failed(tracked, error);
+      const { reason, message } = refusalOutcome(error, tracked.desired);
+      tracked.dirty = true;
+      this.#deps.resync();
+      return { outcome: 'failed', message: `${reason}: ${message}`, resolvedAt: undefined };
     }
   }
 
@@ -144,13 +171,6 @@ export class Corrector {
   #leave(): Resolution {
     this.#deps.resync();
     return { outcome: 'failed', message: 'Left to the next sync: the name is not free', resolvedAt: undefined };
-  }
-
-  #failed(tracked: TrackedObject, error: unknown): Resolution {
-    const { reason, message } = refusalOutcome(error, tracked.desired);
-    tracked.dirty = true;
-    this.#deps.resync();
-    return { outcome: 'failed', message: `${reason}: ${message}`, resolvedAt: undefined };
   }
 
   #date(): Date {

@@ -1,9 +1,10 @@
 import { isAbort, toError } from '../../../lib/errors.ts';
-import type { DriftPolicy } from '../../../lib/unit-policy.ts';
+import type { AdditionPolicy, DriftPolicy } from '../../../lib/unit-policy.ts';
 import type { LiveObject } from '../../kube/cluster.ts';
 import { covers } from '../apply/covers.ts';
 import { DIGEST, PART_OF } from '../desired/labels.ts';
 import type { TrackedObject } from '../plan/tracked-object.ts';
+import { AdditionWatch, type AdditionWatchDeps } from './addition-watch.ts';
 import { Corrector, type CorrectorDeps } from './correct.ts';
 import { Fights } from './fights.ts';
 import { type Drifted, type DriftReport, describeDrift, type Finding, lossFinding } from './finding.ts';
@@ -13,6 +14,7 @@ import type { OwnedState } from './owned-state.ts';
 
 export interface DriftWatchDeps extends CorrectorDeps {
   readonly policy: () => DriftPolicy;
+  readonly additions: () => AdditionPolicy;
 }
 
 /**
@@ -23,6 +25,7 @@ export class DriftWatch {
   readonly #deps: DriftWatchDeps;
   readonly #signal: AbortSignal;
   readonly #corrector: Corrector;
+  readonly #additions: AdditionWatch;
   readonly #work = new Set<Promise<void>>();
   readonly #fights: Fights;
   /** Drift that was reported and is still there, by object key. */
@@ -34,6 +37,14 @@ export class DriftWatch {
     this.#fights = new Fights(deps.now);
     const report = (tracked: TrackedObject, drift: DriftReport): void => this.#report(tracked, drift);
     this.#corrector = new Corrector({ ...deps, report }, signal);
+    const { policy, additions, now, parts } = deps;
+    const remove: AdditionWatchDeps['remove'] = (tracked, live, found, finding) => {
+      const paths = finding.fields.map(({ path }) => path);
+      const delayMs = this.#fights.delay(tracked.key, paths);
+      const keys = found.map((addition) => addition.keys);
+      this.#start(tracked, async () => await this.#corrector.remove(tracked, live, keys, finding, delayMs));
+    };
+    this.#additions = new AdditionWatch({ fieldManager: parts.fieldManager, policy, additions, report, remove, now });
   }
 
   /** Resolves when nothing is on its way any more; call it after the signal fired. */
@@ -49,10 +60,12 @@ export class DriftWatch {
     if (!tracked.proven) this.#prove(tracked, live);
     if (tracked.state === undefined) return this.#recognise(tracked, live);
     // The event of our own write.
-    if (tracked.state.resourceVersion === live.metadata.resourceVersion) return;
+    if (tracked.state.resourceVersion === live.metadata.resourceVersion) return this.#additions.seen(tracked, live);
     // What belongs to an older manifest is about to be applied anyway, with a look at what was put in its place.
     if (tracked.digest === tracked.desired.object.digest) this.#judge(tracked, live);
     else if (this.#verdict(tracked, tracked.state, live).kind === 'drifted') tracked.dirty = true;
+    // What an edit put in place of our fields is drift, and goes with its correction.
+    if (!tracked.dirty) this.#additions.seen(tracked, live);
   }
 
   lost(tracked: TrackedObject): void {
