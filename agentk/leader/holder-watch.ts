@@ -12,6 +12,8 @@ export class HolderWatch implements Disposable {
   known: string | undefined;
   readonly #scope: AbortScope;
   readonly #waiting = new Set<() => void>();
+  /** It moved while nobody paused. */
+  #missed = false;
 
   constructor(store: LeaseStore, log: Logger, signal: AbortSignal) {
     this.#scope = new AbortScope(signal);
@@ -23,6 +25,10 @@ export class HolderWatch implements Disposable {
 
   /** Resolves after so long, or as soon as the holder is another one. */
   async moved(afterMs: number, signal: AbortSignal): Promise<void> {
+    if (this.#missed) {
+      this.#missed = false;
+      return;
+    }
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, afterMs);
     this.#waiting.add(resolve);
@@ -41,6 +47,7 @@ export class HolderWatch implements Disposable {
   async #follow(store: LeaseStore, signal: AbortSignal): Promise<void> {
     for await (const lease of store.changes(signal)) {
       if (this.known === undefined || holderOf(lease) === this.known) continue;
+      this.#missed = this.#waiting.size === 0;
       for (const wake of this.#waiting) wake();
     }
   }

@@ -38,6 +38,7 @@ describe('LeaderElection', () => {
     await using second = candidate('second', { durationMs: LONG_MS, events });
     await second.untilLogs('Waits to lead: another replica does');
     await first.stop();
+    expect(first.logged).toContain('Released the lease');
     await second.untilLeads();
     expect(events).toEqual(['first leads', 'first stops', 'second leads']);
     expect(await lease()).toMatchObject({ holderIdentity: 'second', leaseTransitions: 1 });

@@ -153,15 +153,20 @@ export class LeaderElection {
 
   /** Nothing is written any more: others may begin at once. */
   async #release(term: Term): Promise<void> {
-    const { store, log } = this.#deps;
-    const { metadata, spec } = term.lease;
-    const released = {
-      metadata,
-      spec: { ...spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime: microTime(new Date()) },
-    };
+    const { store, identity, log } = this.#deps;
+    const limit = AbortSignal.timeout(Math.max(1, Math.floor(term.leftMs)));
     try {
-      const stored = await store.replace(released, AbortSignal.timeout(Math.max(1, term.leftMs)));
-      if (stored !== undefined) log.info('Released the lease', { lease: store.name });
+      let lease: Lease | undefined = term.lease;
+      // A renewal that was given up may have been stored all the same.
+      while (lease !== undefined && holderOf(lease) === identity) {
+        const { metadata, spec }: Lease = lease;
+        const released = { ...spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime: microTime(new Date()) };
+        if ((await store.replace({ metadata, spec: released }, limit)) !== undefined) {
+          log.info('Released the lease', { lease: store.name });
+          return;
+        }
+        lease = await store.get(limit);
+      }
     } catch (error) {
       log.warn('Cannot release the lease; others wait until it expires', { lease: store.name, reason: toError(error).message });
     }
@@ -213,7 +218,7 @@ export class LeaderElection {
   }
 
   get #attemptMs(): number {
-    return this.#deps.timings.renewDeadlineMs / 2;
+    return Math.floor(this.#deps.timings.renewDeadlineMs / 2);
   }
 }
 

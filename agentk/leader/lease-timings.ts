@@ -1,3 +1,4 @@
+/** Whole milliseconds. */
 export interface LeaseTimings {
   /** After so long without a renewal others may take the lease. Whole seconds. */
   readonly durationMs: number;
@@ -9,5 +10,5 @@ export interface LeaseTimings {
 
 /** The proportions of Kubernetes' own programs: 15 s, 10 s, 2 s. */
 export function leaseTimings(durationMs: number): LeaseTimings {
-  return { durationMs, renewDeadlineMs: (durationMs * 2) / 3, retryMs: (durationMs * 2) / 15 };
+  return { durationMs, renewDeadlineMs: Math.floor((durationMs * 2) / 3), retryMs: Math.floor((durationMs * 2) / 15) };
 }

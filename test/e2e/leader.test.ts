@@ -8,7 +8,7 @@ import { configMap, configMapPath, manifests, type Repository } from './reposito
 
 const MANY = 200;
 /** Long enough for a busy machine, short enough to wait for. */
-const LEASE = '6s';
+const LEASE = '7s';
 const TIMEOUT_MS = 60_000;
 const LEADS = /"msg":"Leads now"/;
 const LOST = /"msg":"Lost the lease"/;
