@@ -245,6 +245,74 @@ describe('Across units', () => {
   });
 });
 
+describe('A prune', () => {
+  it('goes backwards through waves and dependencies, and waits until each is gone', async () => {
+    engine.configure(unit('one', { defaultNamespace: namespace }));
+    const keep = configMap(namespace, 'keep');
+    const first = wave(configMap(namespace, 'first'), -1);
+    const second = configMap(namespace, 'second');
+    const last = dependsOn(configMap(namespace, 'last'), reference('second'));
+    await engine.apply('one', [keep, first, second, last]);
+    for (const name of ['last', 'second']) {
+      await cluster.kubectl([
+        'patch',
+        'configmap',
+        name,
+        '-n',
+        namespace,
+        '--type=merge',
+        '-p',
+        '{"metadata":{"finalizers":["test/held"]}}',
+      ]);
+    }
+    const bundle = engine.submit('one', [keep]);
+    const going = async (): Promise<readonly string[]> => {
+      const left = await api.list(`/api/v1/namespaces/${namespace}/configmaps`);
+      return left.filter(({ metadata }) => 'deletionTimestamp' in metadata).map(({ metadata }) => metadata.name);
+    };
+    await waiting('one', 'second', 'Waiting until');
+    expect(await going()).toEqual(['last']);
+    await cluster.kubectl([
+      'patch',
+      'configmap',
+      'last',
+      '-n',
+      namespace,
+      '--type=merge',
+      '-p',
+      '{"metadata":{"finalizers":null}}',
+    ]);
+    await waitUntil(async () => (await going()).includes('second'), { what: 'second to go' });
+    expect(await api.get(path('last'))).toBeUndefined();
+    expect(await api.get(path('first'))).toBeDefined();
+    await cluster.kubectl([
+      'patch',
+      'configmap',
+      'second',
+      '-n',
+      namespace,
+      '--type=merge',
+      '-p',
+      '{"metadata":{"finalizers":null}}',
+    ]);
+    await engine.until(bundle);
+    expect(await api.get(path('first'))).toBeUndefined();
+  });
+
+  it('leaves an object while one of another unit depends on it', async () => {
+    engine.configure(unit('base', { defaultNamespace: namespace }), unit('app', { defaultNamespace: namespace }));
+    const keep = (name: string): Manifest => configMap(namespace, `keep-${name}`);
+    await engine.apply('base', [keep('base'), configMap(namespace, 'db')]);
+    await engine.apply('app', [keep('app'), dependsOn(configMap(namespace, 'web'), reference('db'))]);
+    const base = engine.submit('base', [keep('base')]);
+    await waiting('base', 'db', `Waiting until ConfigMap ${namespace}/web of another unit, which depends on it, is gone`);
+    expect(await api.get(path('db'))).toBeDefined();
+    await engine.apply('app', [keep('app')]);
+    await engine.until(base);
+    expect(await api.get(path('db'))).toBeUndefined();
+  });
+});
+
 describe('A CRD', () => {
   it('is known to all resources of the commit that changes it, though API servers learn of it one after another', async () => {
     await using proxy = await FaultProxy.listen(cluster.kubeconfigPath);

@@ -91,6 +91,7 @@ class UnitEngine implements Engine, Part {
       },
       lost: (entry: LiveEntry) => {
         this.#each((sync) => sync.lost(entry));
+        this.#room.changed(entry.key);
         this.#removals.lost(entry);
       },
     };

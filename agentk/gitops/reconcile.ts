@@ -74,11 +74,14 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
       confirmations: [sync.confirmedPrune, inventory.confirmation],
       howToConfirm: inventory.howToConfirm,
     });
-  const surplus = notPruned === undefined ? plan.surplus : [];
+  const may = notPruned === undefined ? plan.surplus : [];
+  const dependedOn = gate.heldByDependants(may, may.length === 0 ? [] : parts.live.dependants());
+  const surplus = may.filter((entry) => !dependedOn.some((held) => held.entry === entry));
   const claimedBy = (key: string): string | undefined => neighbours.claimedBy(key);
   const wanted = (key: string): boolean => objects.get(key) !== undefined;
   const pruned = [
     ...(await pruner.prune({ surplus, policy: unit, parts, claimedBy, wanted }, signal)),
+    ...dependedOn,
     ...pruner.handOver(plan.claims),
     ...plan.left.map(excluded),
   ];

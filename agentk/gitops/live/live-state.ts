@@ -56,6 +56,12 @@ export class LiveState {
     return members.values();
   }
 
+  /** All objects that depend on others by annotation. */
+  dependants(): readonly LiveEntry[] {
+    const all = [...this.#watches.values()].flat().flatMap(({ entries }) => [...entries.values()]);
+    return all.filter(({ order }) => order !== undefined && order.dependsOn.length > 0);
+  }
+
   /** Whether a watch, in whatever version, tells of the kind in that namespace now; undefined: in all. */
   follows(group: string, kind: string, namespace?: string): boolean {
     const watches = this.#watches.get(`${group}|${kind}`) ?? [];

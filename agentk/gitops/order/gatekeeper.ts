@@ -1,5 +1,8 @@
 import { sleep } from '../../../lib/abort.ts';
+import { objectKey } from '../../../lib/object-id.ts';
 import type { Misplaced } from '../desired/desired.ts';
+import type { LiveEntry } from '../live/live-entry.ts';
+import type { Pruned } from '../plan/change-set.ts';
 import type { Order, Predecessors } from '../plan/order.ts';
 import type { Step } from '../plan/plan.ts';
 import type { Outcome } from '../plan/tracked-object.ts';
@@ -46,6 +49,7 @@ export class Gatekeeper {
   readonly #waiting = new Map<string, Waiting>();
   /** What objects behind barriers say that were not reached. */
   readonly #unreached = new Map<string, Outcome>();
+  readonly #leaves: (() => void)[] = [];
   #order: Order | undefined;
   #gated: ReadonlySet<string> = new Set();
   #running = false;
@@ -132,6 +136,19 @@ export class Gatekeeper {
     return { reason: 'Waiting', message, phase: 'progressing' };
   }
 
+  /** Of what Git has no more: objects on which one of another unit still depends. They go after that. */
+  heldByDependants(surplus: readonly LiveEntry[], dependants: readonly LiveEntry[]): readonly Pruned[] {
+    const byDependency = new Map<string, LiveEntry>();
+    for (const entry of dependants) for (const id of entry.order?.dependsOn ?? []) byDependency.set(objectKey(id), entry);
+    return surplus.flatMap((entry) => {
+      const dependant = byDependency.get(entry.key);
+      if (dependant === undefined || dependant.partOf === entry.partOf) return [];
+      this.#leaves.push(this.#deps.room.wait(dependant.key, this.#deps.released));
+      const message = `Waiting until ${shortName(dependant.id)} of another unit, which depends on it, is gone`;
+      return [{ entry, outcome: { action: 'waiting', reason: 'Waiting', message, retry: 'never' } } as const];
+    });
+  }
+
   /** A new bundle: nobody waits for anything, and webhooks wait from now on. */
   startOver(): void {
     this.clear();
@@ -146,6 +163,7 @@ export class Gatekeeper {
 
   clear(): void {
     for (const { leave } of this.#waiting.values()) leave();
+    for (const leave of this.#leaves.splice(0)) leave();
     this.#waiting.clear();
     this.#unreached.clear();
     this.#running = false;

@@ -18,6 +18,8 @@ function stages(...entries: readonly Prunable[]): readonly (readonly string[])[]
   return pruneStages(entries).map((stage) => stage.map(({ id }) => `${id.kind} ${id.name}`));
 }
 
+const waveOf = ({ order }: Prunable): number => order?.wave ?? 0;
+
 describe('The order of a prune', () => {
   it('is that of the kinds backwards where nobody ordered anything', () => {
     const hook = named('ValidatingWebhookConfiguration', 'h', 'admissionregistration.k8s.io');
@@ -58,11 +60,21 @@ describe('The order of a prune', () => {
     ).toEqual([['ConfigMap early'], ['ConfigMap settings'], ['Deployment db'], ['Namespace n']]);
   });
 
+  it('keeps waves apart where a dependency moves one of them', () => {
+    const [first, second, last] = [named('ConfigMap', 'first'), named('ConfigMap', 'second'), named('ConfigMap', 'last')];
+    expect(stages(entry(first, -1), entry(second), entry(last, 0, second))).toEqual([
+      ['ConfigMap last'],
+      ['ConfigMap second'],
+      ['ConfigMap first'],
+    ]);
+  });
+
   it('keeps an APIService while there are objects of the kinds that it brings', () => {
     const service = named('APIService', 'v1.things.example', 'apiregistration.k8s.io');
     expect(stages(entry(service), entry(named('Thing', 't', 'things.example')), entry(named('ConfigMap', 'c')))).toEqual([
       ['Thing t'],
-      ['APIService v1.things.example', 'ConfigMap c'],
+      ['APIService v1.things.example'],
+      ['ConfigMap c'],
     ]);
   });
 
@@ -127,6 +139,11 @@ describe('The order of a prune', () => {
           return [...behind.filter((other) => at(other) <= at(key)), ...inside.filter((other) => at(other) >= at(key))];
         });
         expect(late).toEqual([]);
+        // Nobody depends on these: only their waves count.
+        const named = new Set(acyclic.flatMap(({ order }) => (order?.dependsOn ?? []).map(objectKey)));
+        const free = acyclic.filter(({ key, id }) => rank(id) > 0 && !named.has(key));
+        const early = free.flatMap((one) => free.filter((other) => waveOf(one) < waveOf(other) && at(one.key) <= at(other.key)));
+        expect(early).toEqual([]);
       }),
     );
   });

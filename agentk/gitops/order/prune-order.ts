@@ -16,16 +16,16 @@ export interface Prunable {
  * linear but for the sorting of stages.
  */
 export function pruneStages<T extends Prunable>(entries: readonly T[]): readonly (readonly T[])[] {
-  const places = new Map(entries.map((entry) => [entry.key, placeOf(entry)]));
-  const levels = byDependencies(entries, numbered(places));
-  const stages = new Map<number, T[]>();
+  const places = numbered(new Map(entries.map((entry) => [entry.key, placeOf(entry)])));
+  const turns = withinPlaces(entries, places);
+  const stages = new Map<string, { readonly place: number; readonly turn: number; readonly members: T[] }>();
   for (const entry of entries) {
-    const level = levels.get(entry.key) ?? 0;
-    const stage = stages.get(level);
-    if (stage === undefined) stages.set(level, [entry]);
-    else stage.push(entry);
+    const [place, turn] = [places.get(entry.key) ?? 0, turns.get(entry.key) ?? 0];
+    const stage = stages.get(`${place}|${turn}`);
+    if (stage === undefined) stages.set(`${place}|${turn}`, { place, turn, members: [entry] });
+    else stage.members.push(entry);
   }
-  return [...stages].sort(([a], [b]) => a - b).map(([, stage]) => stage);
+  return [...stages.values()].sort((a, b) => a.place - b.place || a.turn - b.turn).map(({ members }) => members);
 }
 
 interface Place {
@@ -51,25 +51,35 @@ function numbered(places: ReadonlyMap<string, Place>): Map<string, number> {
   return new Map([...places].map(([key, place]) => [key, numbers.get(name(place)) ?? 0]));
 }
 
-/** Puts what others depend on behind them, and namespaces and definitions behind all that moved. */
-function byDependencies(entries: readonly Prunable[], levels: Map<string, number>): ReadonlyMap<string, number> {
-  const after = dependencies(entries, levels);
-  if (after.size === 0) return levels;
-  const ahead = new Map<string, number>();
-  for (const others of after.values()) for (const other of others) ahead.set(other, (ahead.get(other) ?? 0) + 1);
-  const free = [...after.keys()].filter((key) => !ahead.has(key));
-  for (let key = free.pop(); key !== undefined; key = free.pop()) {
+/** Moves what others depend on to their place where that is later. Returns whose turn is when within a place. */
+function withinPlaces(entries: readonly Prunable[], places: Map<string, number>): ReadonlyMap<string, number> {
+  const after = dependencies(entries, places);
+  const keys = dependantsFirst(after);
+  for (const key of keys) {
+    for (const other of after.get(key) ?? []) places.set(other, Math.max(places.get(other) ?? 0, places.get(key) ?? 0));
+  }
+  const turns = new Map<string, number>();
+  for (const key of keys) {
     for (const other of after.get(key) ?? []) {
-      levels.set(other, Math.max(levels.get(other) ?? 0, (levels.get(key) ?? 0) + 1));
-      const left = (ahead.get(other) ?? 0) - 1;
-      ahead.set(other, left);
-      if (left === 0) free.push(other);
+      if (places.get(other) === places.get(key)) turns.set(other, Math.max(turns.get(other) ?? 0, (turns.get(key) ?? 0) + 1));
     }
   }
-  let last = 1;
-  for (const level of levels.values()) last = Math.max(last, level + 1);
-  for (const { key, id } of entries) if (rank(id) === 0) levels.set(key, last);
-  return levels;
+  return turns;
+}
+
+/** All that is part of a dependency, each after those who depend on it. */
+function dependantsFirst(after: ReadonlyMap<string, readonly string[]>): readonly string[] {
+  const ahead = new Map<string, number>();
+  for (const others of after.values()) for (const other of others) ahead.set(other, (ahead.get(other) ?? 0) + 1);
+  const sorted = [...after.keys()].filter((key) => !ahead.has(key));
+  for (const key of sorted) {
+    for (const other of after.get(key) ?? []) {
+      const left = (ahead.get(other) ?? 0) - 1;
+      ahead.set(other, left);
+      if (left === 0) sorted.push(other);
+    }
+  }
+  return sorted;
 }
 
 /** By object: the APIService without which it cannot be reached any more. Its name is `version.group`. */
@@ -85,10 +95,12 @@ function servedBy(entries: readonly Prunable[]): ReadonlyMap<string, string> {
 }
 
 /** By dependant: what is to be deleted after it. Those who depend on each other are deleted as if they did not. */
-function dependencies(entries: readonly Prunable[], levels: ReadonlyMap<string, number>): ReadonlyMap<string, readonly string[]> {
+function dependencies(entries: readonly Prunable[], places: ReadonlyMap<string, number>): ReadonlyMap<string, readonly string[]> {
   const after = new Map<string, readonly string[]>();
-  for (const { key, order } of entries) {
-    const others = new Set((order?.dependsOn ?? []).map(objectKey).filter((other) => levels.has(other) && other !== key));
+  for (const { key, id, order } of entries) {
+    // Namespaces and definitions outlast everything else in any case.
+    const wanted = (order?.dependsOn ?? []).filter((other) => rank(id) > 0 || rank(other) === 0).map(objectKey);
+    const others = new Set(wanted.filter((other) => places.has(other) && other !== key));
     if (others.size > 0) after.set(key, [...others]);
   }
   for (const [key, served] of servedBy(entries)) after.set(key, [...(after.get(key) ?? []), served]);
