@@ -123,6 +123,9 @@ describe('Objects made by another tool', () => {
     const path = `/api/v1/namespaces/${namespace}/persistentvolumeclaims`;
     await raw.create(`${path}?fieldManager=helm`, claim('fast'));
     await engine.apply('one', [claim()], 'progressing', 'synced');
+    const labelled = { ...claim(), metadata: { ...claim().metadata, labels: { more: '1' } } };
+    await engine.apply('one', [labelled], 'progressing', 'synced');
+    expect((await api.get(`${path}/data`))?.metadata.labels).toHaveProperty('more');
     expect((await api.get(`${path}/data`))?.['spec']).toMatchObject({ storageClassName: 'fast' });
     expect((await api.get(`${path}/data`))?.metadata.labels).toHaveProperty(['kas.gitops/agent']);
   });
@@ -137,6 +140,23 @@ describe('inventory_policy: must_match', () => {
     expect((await api.get(`${configMaps()}/a`))?.['data']).toEqual({ x: '0' });
     await raw.patch(`${configMaps()}/b`, 'x', 'merge', { metadata: { labels: { 'kas.gitops/agent': null } } });
     await api.until(`${configMaps()}/b`, (found) => found?.metadata.labels?.['kas.gitops/agent'] !== undefined, 'the label');
+  });
+});
+
+describe('conflict_policy: report', () => {
+  it('leaves nothing behind on an object that it may not take over', async () => {
+    configure({ conflictPolicy: 'report' });
+    await cluster.kubectl(['apply', '-f', '-'], { stdin: JSON.stringify(configMap(namespace, 'a', { x: '0', old: '1' })) });
+    await raw.patch(`${configMaps()}/a`, 'somebody', 'merge', { data: { y: '1' } });
+    const before = await api.get(`${configMaps()}/a`);
+    const state = await engine.apply('one', [configMap(namespace, 'a', { x: '1', y: '2' })], 'failed');
+    expect(state.objects[0]).toMatchObject({
+      reason: 'FieldConflict',
+      message: expect.stringContaining('somebody holds .data.y'),
+    });
+    const after = await api.get(`${configMaps()}/a`);
+    expect(after?.['data']).toEqual(before?.['data']);
+    expect(after?.metadata.managedFields).toEqual(before?.metadata.managedFields);
   });
 });
 

@@ -114,6 +114,22 @@ describe('dry_run_strategy: server', () => {
     await cluster.kubectl(['delete', 'namespace', fresh, '--wait=false']);
   });
 
+  it('tries a property that the same commit brings', async () => {
+    const group = `${namespace}.example.org`;
+    const before = crd(group, 'Widget');
+    const after = JSON.parse(JSON.stringify(before).replace('"size":{', '"colour":{"type":"string"},"size":{')) as Manifest;
+    const custom = (spec: object): Manifest => ({
+      apiVersion: `${group}/v1`,
+      kind: 'Widget',
+      metadata: { name: 'w', namespace },
+      spec,
+    });
+    await engine.apply('one', [before, custom({ size: 1 })]);
+    const state = await engine.apply('one', [after, custom({ size: 1, colour: 'red' })]);
+    expect(actions(state)).toContain('Widget w configured');
+    await cluster.kubectl(['delete', 'crd', `widgets.${group}`]);
+  });
+
   it('creates a workload with everything that it needs', async () => {
     const fresh = `${namespace}-new`;
     const account: Manifest = { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 's', namespace: fresh } };

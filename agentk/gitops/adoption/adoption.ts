@@ -12,6 +12,7 @@ import { type Takeover, takeoverPatch } from './takeover.ts';
 
 /** Controllers write the status of an object that changes, again and again. */
 const TRIES = 10;
+const NOTHING: Takeover = { managers: [], clientSideApply: false, labels: [], annotations: [] };
 
 /** Why an object that exists may not become the unit's; undefined when it may. */
 export function adoptionRefusal(
@@ -61,14 +62,20 @@ export async function adopt(
   try {
     return await applier.apply(tracked, input.applySetId, conditions, hardStop);
   } catch (error) {
-    if (!taken || !(error instanceof KubeError) || error.code !== 422) throw error;
+    if (!taken || !(error instanceof KubeError)) throw error;
+    // With `conflict_policy: report` a conflict leaves nothing of ours behind.
+    if (error.code === 409) await giveBack(tracked, live, NOTHING, input);
+    if (error.code !== 422) throw error;
     // A field that was taken cannot be removed: the fields go back to whom they were of, only the marks are taken.
     await giveBack(tracked, live, { ...takeover, managers: [], clientSideApply: false }, input);
     return await applier.apply(tracked, input.applySetId, conditions, hardStop);
   }
 }
 
-/** Takes over from managers that the unit names and that hold fields of an object of ours; undefined when none does. */
+/**
+ * Takes over from managers that the unit names and that hold fields of an object of ours; undefined when none does, or when
+ * one of the fields cannot be removed.
+ */
 export async function takeOverNamed(
   tracked: TrackedObject,
   live: LiveObject,
@@ -76,7 +83,13 @@ export async function takeOverNamed(
 ): Promise<Applied | undefined> {
   const { applier, hardStop } = input.parts;
   if (!(await takeFields(tracked, live, namedTakeover(tracked, input.takeOverFrom), input))) return undefined;
-  return await applier.apply(tracked, input.applySetId, { force: true, uid: live.metadata.uid }, hardStop);
+  try {
+    return await applier.apply(tracked, input.applySetId, { force: true, uid: live.metadata.uid }, hardStop);
+  } catch (error) {
+    if (!(error instanceof KubeError) || (error.code !== 422 && error.code !== 409)) throw error;
+    await giveBack(tracked, live, NOTHING, input);
+    return undefined;
+  }
 }
 
 /** Whether managers that the unit names hold fields of the object. */

@@ -66,7 +66,7 @@ const RULES: readonly Rule[] = [
 ];
 
 /** What an API server says that has not heard of a change of the CRD yet, and what one says that has, of a wrong manifest. */
-export function isOfOldSchema({ message }: KubeError): boolean {
+export function isOfOldSchema({ message }: Pick<KubeError, 'message'>): boolean {
   return /field not declared in schema|no match(es)? for kind/i.test(message);
 }
 

@@ -1,4 +1,3 @@
-import { sleep } from '../../../lib/abort.ts';
 import type { ObjectId } from '../../../lib/object-id.ts';
 import type { LiveObject } from '../../kube/cluster.ts';
 import { KubeError } from '../../kube/kube-error.ts';
@@ -12,7 +11,7 @@ import type { Outcome, TrackedObject } from '../plan/tracked-object.ts';
 import type { EngineParts } from '../sync-context.ts';
 import type { Unit } from '../unit.ts';
 import { refusalOutcome } from './applier.ts';
-import { classifyRefusal, isOfOldSchema } from './apply-errors.ts';
+import { passesAtOnce, tryAtOnce } from './at-once.ts';
 import { covers } from './covers.ts';
 import { FirstContact } from './first-contact.ts';
 import { inOrder, type OrderedWork } from './in-order.ts';
@@ -21,8 +20,6 @@ import { appliedOutcome, createOnly, notServed, terminating, unchanged } from '.
 import { asksForRecreation, recreate } from './recreate.ts';
 
 const CONCURRENCY = 32;
-/** For a kind that is not served by every API server yet. */
-const AT_ONCE_DELAYS_MS: readonly number[] = [50, 200, 1_000];
 
 export interface ApplyInput {
   readonly steps: readonly Step[];
@@ -120,28 +117,19 @@ class ApplyRun {
   }
 
   async #attempt(step: Step, tracked: TrackedObject): Promise<Outcome> {
-    for (const delayMs of AT_ONCE_DELAYS_MS) {
-      try {
-        return await this.#perform(step, tracked);
-      } catch (error) {
-        if (!this.#passesAtOnce(error, tracked)) return await this.#refused(error, tracked);
-        await sleep(delayMs, this.#signal);
-      }
+    const { catalog } = this.#input.parts;
+    try {
+      return await tryAtOnce(async () => await this.#perform(step, tracked), tracked.desired, catalog, this.#signal);
+    } catch (error) {
+      return await this.#refused(error, tracked);
     }
-    return await this.#perform(step, tracked).catch((error: unknown) => this.#refused(error, tracked));
-  }
-
-  #passesAtOnce(error: unknown, { desired }: TrackedObject): boolean {
-    if (!(error instanceof KubeError)) return false;
-    if (classifyRefusal(error).retry === 'at_once') return true;
-    return isOfOldSchema(error) && this.#input.parts.catalog.isSettling(desired.id);
   }
 
   async #refused(error: unknown, tracked: TrackedObject): Promise<Outcome> {
     this.#signal.throwIfAborted();
     if (!asksForRecreation(error)) {
       const outcome = refusalOutcome(error, tracked.desired);
-      return this.#passesAtOnce(error, tracked) ? { ...outcome, retry: 'soon' } : outcome;
+      return passesAtOnce(error, tracked.desired, this.#input.parts.catalog) ? { ...outcome, retry: 'soon' } : outcome;
     }
     const propagationPolicy = this.#input.unit.prunePropagation === 'foreground' ? 'Foreground' : 'Background';
     try {

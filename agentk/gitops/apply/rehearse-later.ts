@@ -1,6 +1,7 @@
 import type { ObjectId } from '../../../lib/object-id.ts';
 import type { Step } from '../plan/plan.ts';
 import type { Outcome } from '../plan/tracked-object.ts';
+import { isOfOldSchema } from './apply-errors.ts';
 
 export interface Prerequisites {
   /** Refused for the only reason that something of the same bundle is not there yet. */
@@ -10,10 +11,11 @@ export interface Prerequisites {
 }
 
 /** What a refusal says is missing, by its reason. Pure. */
-const MISSING: Readonly<Record<string, (refused: Step, other: Step) => boolean>> = {
+const MISSING: Readonly<Record<string, (refused: Step, other: Step, message: string) => boolean>> = {
   NamespaceNotFound: ({ desired }, other) => isNamespace(other.desired.id, desired.id.namespace),
-  NotServed: ({ desired: { id } }, { desired: { manifest } }) =>
-    manifest.defines?.group === id.group && manifest.defines.kind === id.kind,
+  NotServed: isDefinedBy,
+  // The property may come with the bundle's version of the CRD.
+  Invalid: (refused, other, message) => isOfOldSchema({ message }) && isDefinedBy(refused, other),
   ServiceAccountNotFound: ({ desired }, { desired: { id } }) =>
     id.group === '' && id.kind === 'ServiceAccount' && id.namespace === desired.id.namespace,
   ReferenceNotFound: (_refused, { desired: { id } }) => id.kind === 'PriorityClass' || id.kind === 'RuntimeClass',
@@ -28,21 +30,26 @@ export function prerequisitesOf(
   answers: ReadonlyMap<string, Outcome | 'accepted'>,
   steps: readonly Step[],
 ): Prerequisites {
+  const changed = steps.filter(({ kind }) => kind === 'contact' || kind === 'apply');
   const deferred = new Set<string>();
   const keys = new Set<string>();
   for (const step of refused) {
     const answer = answers.get(step.desired.key);
-    const isMissing = typeof answer === 'object' ? MISSING[answer.reason] : undefined;
-    const missing = isMissing === undefined ? [] : steps.filter((other) => other.kind !== 'keep' && isMissing(step, other));
+    const { reason, message } = typeof answer === 'object' ? answer : { reason: '', message: '' };
+    const missing = changed.filter((other) => MISSING[reason]?.(step, other, message) === true);
     if (missing.length === 0) continue;
     deferred.add(step.desired.key);
     for (const { desired } of missing) {
       keys.add(desired.key);
       const { namespace } = desired.id;
-      for (const other of steps) if (namespace !== '' && isNamespace(other.desired.id, namespace)) keys.add(other.desired.key);
+      for (const other of changed) if (namespace !== '' && isNamespace(other.desired.id, namespace)) keys.add(other.desired.key);
     }
   }
   return { deferred, keys };
+}
+
+function isDefinedBy({ desired: { id } }: Step, { desired: { manifest } }: Step): boolean {
+  return manifest.defines?.group === id.group && manifest.defines.kind === id.kind;
 }
 
 function isNamespace({ group, kind, name }: ObjectId, wanted: string): boolean {

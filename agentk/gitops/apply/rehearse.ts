@@ -9,6 +9,7 @@ import type { UnitObjects } from '../plan/unit-objects.ts';
 import type { EngineParts } from '../sync-context.ts';
 import type { Unit } from '../unit.ts';
 import { refusalOutcome } from './applier.ts';
+import { tryAtOnce } from './at-once.ts';
 import { FirstContact } from './first-contact.ts';
 import { createOnly, notServed, terminating, unchanged } from './outcomes.ts';
 import { asksForRecreation, mayRecreate } from './recreate.ts';
@@ -163,11 +164,14 @@ class Trial {
 
   async #answer(step: Step, tracked: TrackedObject): Promise<Answer> {
     const { parts, applySetId, unit } = this.#input;
-    try {
+    const ask = async (): Promise<Answer> => {
       const found = step.kind === 'contact' ? await this.#look(tracked) : undefined;
       if (found !== undefined && !('live' in found)) return found;
       await parts.applier.preview(tracked, applySetId, found?.live, this.#signal);
       return 'accepted';
+    };
+    try {
+      return await tryAtOnce(ask, tracked.desired, parts.catalog, this.#signal);
     } catch (error) {
       if (!asksForRecreation(error)) return this.#refused(error, tracked);
       const propagationPolicy = unit.prunePropagation === 'foreground' ? 'Foreground' : 'Background';
