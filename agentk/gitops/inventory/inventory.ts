@@ -8,6 +8,7 @@ import {
   APPLYSET_NAMESPACES,
   APPLYSET_TOOLING,
   CONFIRM_PRUNE,
+  REMOVED_AT,
   UNIT,
 } from '../desired/labels.ts';
 import { isOlder } from '../drift/judge.ts';
@@ -224,7 +225,10 @@ export class Inventory {
   #says(scope: Scope): boolean {
     const { labels, annotations } = this.#parent?.metadata ?? {};
     if (labels?.[APPLYSET_ID] !== this.applySetId) return false;
-    return Object.entries(this.#annotations(scope)).every(([name, value]) => annotations?.[name] === value);
+    const wanted = this.#annotations(scope);
+    // Of a unit that is back.
+    if (annotations?.[REMOVED_AT] !== wanted[REMOVED_AT]) return false;
+    return Object.entries(wanted).every(([name, value]) => annotations?.[name] === value);
   }
 
   /** Other annotations of the parent are somebody's, and stay. */

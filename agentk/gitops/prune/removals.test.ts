@@ -170,15 +170,37 @@ describe('A unit that leaves the configuration', () => {
     await gone(...[0, 1, 2, 3, 4].map((n) => path(`m${n}`)), parent());
   });
 
-  it('is kept when the whole configuration is empty, however small it is', async () => {
+  it('is kept, however small it is, when the configuration lost all its units, until somebody confirms', async () => {
     engine.configure(one());
     await engine.apply('one', many(1));
     engine.configure();
     await api.until(parent(), (found) => found?.metadata.annotations?.['kas.gitops/removed-at'], 'the parent to wait');
-    expect(await get('m0')).toBeDefined();
     engine.configure(other());
-    await engine.apply('other', [configMap(namespace, 'kept')]);
+    await settle();
+    await settle('again');
+    expect(await get('m0')).toBeDefined();
+    // Asking ends when the unit is back.
+    engine.configure(one(), other());
+    await engine.apply('one', many(1));
+    expect((await api.get(parent()))?.metadata.annotations).not.toHaveProperty(['kas.gitops/removed-at']);
+    engine.configure(other());
     await gone(path('m0'), parent());
+  });
+
+  it('is kept when more units left than are there', async () => {
+    const three = ['one', 'two', 'three'].map((name) => unit(name, { defaultNamespace: namespace, removalPolicy: 'prune' }));
+    engine.configure(...three, other());
+    for (const { name } of three) await engine.apply(name, [configMap(namespace, `of-${name}`)]);
+    await engine.apply('other', [configMap(namespace, 'kept')]);
+    engine.configure(other());
+    for (const { name } of three) {
+      await api.until(parent(name), (found) => found?.metadata.annotations?.['kas.gitops/removed-at'], `${name} to wait`);
+    }
+    await kubectl('annotate', 'configmap', parentName(agentId, 'one'), 'kas.gitops/confirm-prune=c0ffee00');
+    await gone(path('of-one'), parent());
+    await settle();
+    expect(await get('of-two')).toBeDefined();
+    expect(await get('of-three')).toBeDefined();
   });
 
   it('is torn down with the rights of its service account, also by an agent that never saw the unit', async () => {

@@ -85,32 +85,39 @@ export class Removals {
   }
 
   #review(): void {
-    const { agent, parents, log } = this.#deps;
+    const { agent, log } = this.#deps;
     const signal = this.#signal;
-    if (signal === undefined || signal.aborted || this.#configuration === undefined) return;
-    const configured = new Set(this.#configuration.units.map(({ name }) => name));
-    for (const [name, parent] of parents() ?? []) {
-      const unit = parent.metadata.annotations?.[UNIT];
-      if (unit === undefined || configured.has(unit) || this.#running.has(unit) || parentName(agent.id, unit) !== name) continue;
-      const removal = parseRemoval(parent);
-      if (removal === undefined || parent.metadata.deletionTimestamp !== undefined) continue;
+    if (signal === undefined || signal.aborted) return;
+    for (const { unit, removal } of this.#lost()) {
+      if (this.#running.has(unit)) continue;
       if (removal.agentName === agent.name) this.#begin(unit, removal, signal);
       else if (!this.#warned.has(unit)) {
         this.#warned.add(unit);
-        log.warn('A unit that is not configured belongs to an agent of another name: it is left alone', {
-          unit,
-          agent: removal.agentName,
-        });
+        const fields = { unit, agent: removal.agentName };
+        log.warn('A unit that is not configured belongs to an agent of another name: it is left alone', fields);
       }
     }
+  }
+
+  /** Units that are to be torn down, as far as their parents go; none before there is a configuration. */
+  #lost(): readonly { readonly unit: string; readonly removal: Removal }[] {
+    const { agent, parents } = this.#deps;
+    if (this.#configuration === undefined) return [];
+    const configured = new Set(this.#configuration.units.map(({ name }) => name));
+    return [...(parents() ?? [])].flatMap(([name, parent]) => {
+      const unit = parent.metadata.annotations?.[UNIT];
+      if (unit === undefined || configured.has(unit) || parentName(agent.id, unit) !== name) return [];
+      const removal = parent.metadata.deletionTimestamp === undefined ? parseRemoval(parent) : undefined;
+      return removal === undefined ? [] : [{ unit, removal }];
+    });
   }
 
   #begin(unit: string, removal: Removal, signal: AbortSignal): void {
     const { left, log } = this.#deps;
     const inventory = this.#deps.inventory(unit);
-    const configuration = (): { commitId: string; isEmpty: boolean } => {
+    const configuration = (): { commitId: string; isDecimated: boolean } => {
       const { commitId = '', units = [] } = this.#configuration ?? {};
-      return { commitId, isEmpty: units.length === 0 };
+      return { commitId, isDecimated: this.#lost().length > units.length };
     };
     const acting = { serviceAccount: removal.serviceAccount, conflictPolicy: 'force' } as const;
     const parts = unitParts(this.#deps.parts, () => acting);

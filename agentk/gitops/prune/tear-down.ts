@@ -25,8 +25,8 @@ export interface TearDownDeps {
   readonly claimedBy: (key: string) => string | undefined;
   /** Names of units that may want objects, but have not said so yet. */
   readonly behind: () => readonly string[];
-  /** The newest configuration: its commit, and whether it names any unit. */
-  readonly configuration: () => { readonly commitId: string; readonly isEmpty: boolean };
+  /** The newest configuration: its commit, and whether it lacks more units than it has. */
+  readonly configuration: () => { readonly commitId: string; readonly isDecimated: boolean };
   readonly handOverMs: number;
   readonly log: Logger;
   readonly now: () => number;
@@ -136,14 +136,17 @@ export class TearDown {
     return this.#deps.parts.live.follows(group, name);
   }
 
-  /** A configuration without any unit is more likely an accident than a wish: it needs a confirmation however small the unit. */
+  /**
+   * A configuration that lost most of its units, or all, is more likely an accident than a wish: it needs a confirmation
+   * however small the unit. What was asked once stays asked, until the unit is back.
+   */
   async #isAllowed(surplus: readonly LiveEntry[], signal: AbortSignal): Promise<boolean> {
     const { removal, inventory, configuration } = this.#deps;
-    const { commitId, isEmpty } = configuration();
+    const { commitId, isDecimated } = configuration();
     const budget = { surplus, wanted: 0, budget: removal.pruneBudget };
-    if (!isOverBudget(isEmpty ? { ...budget, budget: { objects: 0, percent: 0 } } : budget)) return true;
-    // The first commit that was seen without the unit counts, also after a restart and newer commits.
-    const removedAt = inventory.note(REMOVED_AT) ?? commitId;
+    const asked = inventory.note(REMOVED_AT);
+    if (asked === undefined && (surplus.length === 0 || !(isDecimated || isOverBudget(budget)))) return true;
+    const removedAt = asked ?? commitId;
     if (isConfirmed(inventory.confirmation, [removedAt])) return true;
     const notes = { ...removalNotes(removal, removal.agentName), [REMOVED_AT]: removedAt };
     await inventory.widen(EMPTY_SCOPE, notes, signal);
