@@ -120,6 +120,20 @@ describe('resource_exclusions', () => {
     expect(actions(lifted)).toContain('ConfigMap b pruned');
     expect(dataOf(await api.get(path('a')))).toBe('{"x":"2"}');
   });
+
+  it('stay when the unit leaves the configuration and takes its objects along', async () => {
+    const other = unit('other', { defaultNamespace: namespace });
+    const one = unit('one', { defaultNamespace: namespace, removalPolicy: 'prune' });
+    engine.configure(one, other);
+    await engine.apply('one', [configMap(namespace, 'a'), account('s')]);
+    engine.configure({ ...one, ...filters }, other);
+    await engine.apply('one', [configMap(namespace, 'a'), account('s'), account('t')]);
+    await engine.apply('other', [configMap(namespace, 'c')]);
+    engine.configure(other);
+    const accounts = `/api/v1/namespaces/${namespace}/serviceaccounts`;
+    for (const name of ['s', 't']) await api.until(`${accounts}/${name}`, (found) => found === undefined, `${name} to be gone`);
+    expect(await api.get(path('a'))).toBeDefined();
+  });
 });
 
 describe('conflict_policy: report', () => {

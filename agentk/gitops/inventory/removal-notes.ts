@@ -4,7 +4,7 @@ import { REMOVAL_POLICY, REMOVAL_RULES } from '../desired/labels.ts';
 
 type RemovalPolicies = Pick<
   UnitPolicy,
-  'removalPolicy' | 'prunePropagation' | 'pruneTimeoutMs' | 'pruneBudget' | 'serviceAccount'
+  'removalPolicy' | 'prunePropagation' | 'pruneTimeoutMs' | 'pruneBudget' | 'serviceAccount' | 'inclusions' | 'exclusions'
 >;
 
 /** What has to be known of a unit after it left the configuration. */
@@ -15,11 +15,9 @@ export interface Removal extends RemovalPolicies {
 
 /** Annotations of the ApplySet parent by which an agent that was away knows what to do with a unit that is gone. */
 export function removalNotes(unit: RemovalPolicies, agentName: string): Readonly<Record<string, string>> {
-  const { removalPolicy, prunePropagation, pruneTimeoutMs, pruneBudget, serviceAccount } = unit;
-  const rules = { agentName, prunePropagation, pruneTimeoutMs, pruneBudget, serviceAccount } satisfies Omit<
-    Removal,
-    'removalPolicy'
-  >;
+  const { removalPolicy, prunePropagation, pruneTimeoutMs, pruneBudget, serviceAccount, inclusions, exclusions } = unit;
+  const policies = { prunePropagation, pruneTimeoutMs, pruneBudget, serviceAccount, inclusions, exclusions };
+  const rules = { agentName, ...policies } satisfies Omit<Removal, 'removalPolicy'>;
   return { [REMOVAL_POLICY]: removalPolicy, [REMOVAL_RULES]: JSON.stringify(rules) };
 }
 
@@ -37,10 +35,16 @@ export function parseRemoval({ metadata: { annotations } }: LiveObject): Removal
 
 function isComplete(rules: Partial<Removal> | null): rules is Removal {
   if (rules === null || typeof rules.agentName !== 'string' || typeof rules.pruneTimeoutMs !== 'number') return false;
-  const { prunePropagation, pruneBudget, serviceAccount } = rules;
+  const { prunePropagation, pruneBudget, serviceAccount, inclusions, exclusions } = rules;
+  if (!areFilters(inclusions) || !areFilters(exclusions)) return false;
   if (prunePropagation !== 'background' && prunePropagation !== 'foreground' && prunePropagation !== 'orphan') return false;
   if (typeof pruneBudget?.objects !== 'number' || typeof pruneBudget.percent !== 'number') return false;
   return (
     serviceAccount === undefined || (typeof serviceAccount.namespace === 'string' && typeof serviceAccount.name === 'string')
   );
+}
+
+function areFilters(filters: Removal['exclusions'] | undefined): boolean {
+  const isText = (values: unknown): boolean => Array.isArray(values) && values.every((value) => typeof value === 'string');
+  return Array.isArray(filters) && filters.every((filter) => isText(filter?.apiGroups) && isText(filter?.kinds));
 }

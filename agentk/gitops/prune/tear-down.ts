@@ -6,10 +6,11 @@ import type { Logger } from '../../../lib/log.ts';
 import { formatObjectId } from '../../../lib/object-id.ts';
 import type { LiveObject, ResourceType } from '../../kube/cluster.ts';
 import { REMOVED_AT } from '../desired/labels.ts';
+import { isExcluded } from '../desired/set-aside.ts';
 import { EMPTY_SCOPE, type Inventory, type Scope } from '../inventory/inventory.ts';
 import { type Removal, removalNotes } from '../inventory/removal-notes.ts';
 import type { LiveEntry } from '../live/live-entry.ts';
-import type { Pruned } from '../plan/change-set.ts';
+import { excluded, type Pruned } from '../plan/change-set.ts';
 import { isApplied } from '../plan/plan.ts';
 import type { EngineParts } from '../sync-context.ts';
 import { isConfirmed, isOverBudget } from './budget.ts';
@@ -91,7 +92,9 @@ export class TearDown {
     const unknown = await this.#follow(scope, signal);
     const members = [...parts.live.members(inventory.applySetId)].filter((entry) => isApplied(entry, parts.fieldManager));
     const claims = members.map((entry) => ({ entry, unit: claimedBy(entry.key) ?? '' }));
-    const surplus = claims.filter((claim) => claim.unit === '').map(({ entry }) => entry);
+    const free = claims.filter((claim) => claim.unit === '').map(({ entry }) => entry);
+    const surplus = free.filter(({ id }) => !isExcluded(id, removal));
+    const spared = free.filter(({ id }) => isExcluded(id, removal)).map(excluded);
     const handedOver = this.#pruner.handOver(claims.filter((claim) => claim.unit !== ''));
     const awaited = this.#pruner.hold(surplus, behind());
     if (awaited[0] !== undefined) {
@@ -100,7 +103,7 @@ export class TearDown {
     }
     if (!(await this.#isAllowed(surplus, signal))) return false;
     const pruned = await this.#pruner.prune({ surplus, policy: removal, parts, claimedBy, wanted: () => false }, signal);
-    const left = [...pruned.filter(({ outcome }) => outcome.action !== 'pruned'), ...handedOver];
+    const left = [...pruned.filter(({ outcome }) => outcome.action !== 'pruned'), ...handedOver, ...spared];
     if (left.length === 0 && unknown.length === 0) {
       await inventory.delete(signal);
       log.info('Removed unit: all its objects are gone', { unit, pruned: pruned.length });
