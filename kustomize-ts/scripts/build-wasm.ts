@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { brotliCompress, constants } from 'node:zlib';
 import { DEFAULT_LIMITS } from '../src/limits.ts';
 import { withMaximumMemory } from '../src/memory-section.ts';
+import { thirdPartyLicenses } from './third-party-licenses.ts';
 
 const run = promisify(execFile);
 
@@ -78,6 +79,7 @@ async function main(): Promise<void> {
     },
   });
   await writeFile(join(TARGET, 'kustomize.wasm.br'), compressed);
+  await writeFile(join(TARGET, 'THIRD-PARTY-LICENSES.txt'), await thirdPartyLicenses(SOURCE));
   await writeFile(RECORD, `${JSON.stringify(record, undefined, 2)}\n`);
   process.stdout.write(`${record.bytes} bytes, ${compressed.length} compressed, sha256 ${record.sha256}\n`);
 }

@@ -1,8 +1,9 @@
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { describeFailure, mounted } from './describe-failure.ts';
-import type { FileAnswer, FileQuestion, Outcome, Task, TaskResult, WorkerSetup } from './messages.ts';
+import type { FileAnswer, FileQuestion, Outcome, Task, TaskResult } from './messages.ts';
 import { type Ask, askMap, RequestedFiles } from './requested-files.ts';
 import { Sandbox } from './sandbox.ts';
+import type { WorkerSetup } from './worker-setup.ts';
 
 /** The thread that builds, one task after another. Who wants to end a task ends the thread. */
 

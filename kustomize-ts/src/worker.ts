@@ -1,6 +1,7 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { answerOf, type ReadFile } from './files.ts';
-import type { FileAnswer, FileQuestion, Task, TaskResult, WorkerSetup } from './messages.ts';
+import type { FileAnswer, FileQuestion, Task, TaskResult } from './messages.ts';
+import type { WorkerSetup } from './worker-setup.ts';
 
 export interface WorkerOptions {
   readonly module: WebAssembly.Module;
