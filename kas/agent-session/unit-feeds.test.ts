@@ -72,6 +72,8 @@ test('a new configuration names the units whose bundles are void: those that are
   expect(ended).toEqual(['gone', 'moved']);
   await until(() => submitted.length === 5);
   expect(sent().slice(3)).toEqual(['moved refs/heads/next', 'new default']);
+  const [before, after] = submitted.filter((bundle) => bundle.unit === 'moved');
+  expect(after?.sourceId).not.toBe(before?.sourceId);
   stop.abort();
   await feeds.stopped();
 });
