@@ -29,6 +29,7 @@ function configure(options: Partial<Unit> = {}): void {
 }
 
 const configMaps = (): string => `/api/v1/namespaces/${namespace}/configmaps`;
+const statefulSets = (): string => `/apis/apps/v1/namespaces/${namespace}/statefulsets`;
 const deployments = (): string => `/apis/apps/v1/namespaces/${namespace}/deployments`;
 
 function app(...env: readonly string[]): Manifest {
@@ -36,6 +37,13 @@ function app(...env: readonly string[]): Manifest {
   const spec = structuredClone(manifest['spec']) as { template: { spec: { containers: { env: unknown }[] } } };
   for (const container of spec.template.spec.containers) container.env = env.map((name) => ({ name, value: '1' }));
   return { ...manifest, spec };
+}
+
+function set(): Manifest {
+  const labels = { app: 'set' };
+  const template = { metadata: { labels }, spec: { containers: [{ name: 'app', image: 'example.org/app:1' }] } };
+  const spec = { replicas: 0, serviceName: 'set', selector: { matchLabels: labels }, template };
+  return { apiVersion: 'apps/v1', kind: 'StatefulSet', metadata: { name: 'set', namespace }, spec };
 }
 
 async function rollouts(): Promise<readonly unknown[]> {
@@ -61,9 +69,12 @@ describe('Objects made by another tool', () => {
     const before = await api.until(`${deployments()}/app`, isObserved, 'the controller to see the Deployment');
     const rolledOut = await rollouts();
     expect(rolledOut).toHaveLength(1);
+    await make(raw, statefulSets(), set());
+    const generation = (await api.get(`${statefulSets()}/set`))?.metadata.generation;
     const uid = (await api.get(`${configMaps()}/a`))?.metadata.uid;
 
-    await engine.apply('one', [configMap(namespace, 'a', { x: '1', y: '1' }), app('A', 'B')]);
+    await engine.apply('one', [configMap(namespace, 'a', { x: '1', y: '1' }), app('A', 'B'), set()]);
+    expect((await api.get(`${statefulSets()}/set`))?.metadata.generation).toBe(generation);
     const adopted = await api.until(`${deployments()}/app`, isObserved, 'the controller to see the Deployment');
     expect(adopted?.metadata.uid).toBe(before?.metadata.uid);
     expect(adopted?.['spec']).toEqual(before?.['spec']);
@@ -72,7 +83,7 @@ describe('Objects made by another tool', () => {
     expect(marks.filter((mark) => carried.has(mark))).toEqual([]);
     expect([...carried]).toContain('kas.gitops/agent');
 
-    await engine.apply('one', [configMap(namespace, 'a', { x: '1' }), app('A')]);
+    await engine.apply('one', [configMap(namespace, 'a', { x: '1' }), app('A'), set()]);
     const after = await api.get(`${configMaps()}/a`);
     expect(after?.metadata.uid).toBe(uid);
     expect(after?.['data']).toEqual({ x: '1' });

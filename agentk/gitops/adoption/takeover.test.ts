@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import type { FieldsV1, LiveObject, ManagedFieldsEntry } from '../../kube/cluster.ts';
 import { LAST_APPLIED } from '../desired/apply-body.ts';
 import { type Takeover, takeoverPatch } from './takeover.ts';
@@ -97,6 +98,32 @@ describe('takeoverPatch', () => {
   it('is done once it was done', () => {
     const object = live([entry('agentk-5', 'Apply', data('a', 'b'))]);
     expect(after(object, { ...CLIENT_SIDE, managers: ['helm'] })).toBeUndefined();
+  });
+
+  it('loses no field that was ours, and takes none that is not gone from the others', () => {
+    const key = fc.constantFrom('a', 'b', 'c', 'd');
+    const fields = fc.uniqueArray(key, { minLength: 1 });
+    const manager = fc.constantFrom('agentk-5', 'helm', 'terraform', 'somebody');
+    const operation = fc.constantFrom<'Apply' | 'Update'>('Apply', 'Update');
+    const drawn = fc.uniqueArray(fc.record({ manager, operation, fields }), { selector: (one) => one.manager, minLength: 1 });
+    const keysOf = (found: FieldsV1 | undefined): readonly string[] => Object.keys(found?.['f:data'] ?? {});
+    fc.assert(
+      fc.property(drawn, (managers) => {
+        const object = live(managers.map((one) => entry(one.manager, one.operation, data(...one.fields))));
+        const found = after(object, { ...CLIENT_SIDE, managers: ['helm', 'terra*'] });
+        const before = new Map<string, (typeof managers)[number]>(managers.map((one) => [one.manager, one]));
+        const named = ['helm', 'terraform'].flatMap((name) => before.get(name)?.fields ?? []);
+        expect(found === undefined).toBe(named.length === 0);
+        if (found === undefined) return;
+        const own = before.get('agentk-5');
+        const ours = own?.operation === 'Apply' ? own.fields : [];
+        expect([...keysOf(found['agentk-5'])].toSorted()).toEqual(
+          [...new Set([...ours, ...named].map((name) => `f:${name}`))].toSorted(),
+        );
+        expect([found['helm'], found['terraform']]).toEqual([undefined, undefined]);
+        expect(keysOf(found['somebody'])).toEqual((before.get('somebody')?.fields ?? []).map((name) => `f:${name}`));
+      }),
+    );
   });
 
   it('carries the version that it was made of', () => {
