@@ -1,6 +1,10 @@
+import fc from 'fast-check';
 import { type BuildResult, Kustomize, KustomizeError } from 'kustomize-ts';
 import { type Case, corpusFiles, readCases } from './corpus.ts';
 import { kubectlKustomize, type Printed } from './kubectl.ts';
+import { randomTree } from './random-trees.ts';
+
+const RANDOM_TREES = 60;
 
 const kustomize = new Kustomize({ workers: 1 });
 afterAll(() => kustomize.close());
@@ -33,6 +37,20 @@ describe('what is refused', () => {
     expect(failure.message).not.toContain('/tree');
   });
 });
+
+it('prints what kubectl prints for random trees', async () => {
+  let built = 0;
+  await fc.assert(
+    fc.asyncProperty(randomTree, async ({ files, path }) => {
+      const [theirs, ours] = await Promise.all([kubectlKustomize(files, path), attempt(files, path)]);
+      expect(ours).toEqual(theirs);
+      if (theirs.error === undefined) built += 1;
+    }),
+    { numRuns: RANDOM_TREES },
+  );
+  // Trees that are all refused would prove little.
+  expect(built).toBeGreaterThan(RANDOM_TREES / 10);
+}, 300_000);
 
 /** The same in the words of kubectl. */
 async function attempt(files: ReadonlyMap<string, Buffer>, path: string): Promise<Printed> {
