@@ -52,6 +52,53 @@ interface Review {
   readonly request: { readonly uid: string; readonly name: string };
 }
 
+/** Serves one kind that keeps nothing: what is applied is as it was sent. */
+function thingServer({ cert, key }: ServingCertificate): Server {
+  const group = 'things.example.org';
+  const verbs = ['create', 'delete', 'get', 'list', 'patch', 'update', 'watch'];
+  const resources = [{ name: 'things', singularName: 'thing', namespaced: true, kind: 'Thing', verbs }];
+  const kept = new Map<string, object>();
+  return createServer({ cert, key }, (request, response) => {
+    const url = new URL(request.url ?? '', 'https://thing');
+    const answer = (status: number, body: object): void => {
+      response.writeHead(status, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(body));
+    };
+    const refuse = (code: number, reason: string, message: string): void => {
+      answer(code, { kind: 'Status', apiVersion: 'v1', status: 'Failure', code, reason, message });
+    };
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      if (url.pathname === `/apis/${group}/v1`) {
+        return answer(200, { kind: 'APIResourceList', apiVersion: 'v1', groupVersion: `${group}/v1`, resources });
+      }
+      if (request.method === 'PATCH') {
+        const { metadata, ...rest } = JSON.parse(Buffer.concat(chunks).toString('utf8')) as { metadata: object };
+        const managedFields = [{ manager: url.searchParams.get('fieldManager'), operation: 'Apply', fieldsV1: {} }];
+        const thing = { ...rest, metadata: { ...metadata, uid: 'thing-1', resourceVersion: '7', managedFields } };
+        kept.set(url.pathname, thing);
+        return answer(201, thing);
+      }
+      // As API servers without streamed lists.
+      if (url.searchParams.has('sendInitialEvents')) return refuse(422, 'Invalid', 'sendInitialEvents is forbidden');
+      if (url.searchParams.has('watch')) {
+        response.writeHead(200, { 'content-type': 'application/json' });
+        return response.flushHeaders();
+      }
+      if (url.pathname.endsWith('/things')) {
+        return answer(200, {
+          kind: 'ThingList',
+          apiVersion: `${group}/v1`,
+          metadata: { resourceVersion: '7' },
+          items: [...kept.values()],
+        });
+      }
+      return refuse(404, 'NotFound', 'not found');
+    });
+  });
+}
+
 /** Endpoints may not be on the loopback. */
 function ownAddress(): string {
   const addresses = Object.values(networkInterfaces()).flatMap((all) => all ?? []);
@@ -204,5 +251,50 @@ describe('A fail-closed webhook in the same commit as its Service', () => {
     expect(await api.get(configuration)).toBeDefined();
     expect(await api.get(configuration.replace(hookName, 'by-url.example.org'))).toBeDefined();
     await engine.apply('one', [free]);
+  });
+});
+
+describe('An APIService in the same commit as its Service and as objects of the kinds that it brings', () => {
+  it('comes when somebody answers, and the objects when it is available', async () => {
+    const things = await createServingCertificate(`things.${namespace}.svc`);
+    const server = thingServer(things);
+    server.listen(0, '0.0.0.0');
+    await once(server, 'listening');
+    const thingsPort = (server.address() as AddressInfo).port;
+    try {
+      await using engine = createEngine();
+      const ports = [{ name: 'https', port: 443, targetPort: thingsPort }];
+      const behind = { ...service('things'), spec: { ports } };
+      const apiService = {
+        apiVersion: 'apiregistration.k8s.io/v1',
+        kind: 'APIService',
+        metadata: { name: 'v1.things.example.org' },
+        spec: {
+          group: 'things.example.org',
+          version: 'v1',
+          groupPriorityMinimum: 1_000,
+          versionPriority: 10,
+          service: { namespace, name: 'things', port: 443 },
+          caBundle: Buffer.from(things.cert).toString('base64'),
+        },
+      };
+      const thing = { apiVersion: 'things.example.org/v1', kind: 'Thing', metadata: { name: 'one', namespace } };
+      const bundle = engine.submit('one', [behind, apiService, thing, free]);
+      await waiting(engine, 'v1.things.example.org', `Waiting for Service ${namespace}/things (it has no ready endpoint)`);
+      await waiting(engine, 'one', 'Waiting for APIService v1.things.example.org, which brings Thing');
+      const labels = { 'kubernetes.io/service-name': 'things' };
+      await apply({
+        ...slice(true),
+        metadata: { name: 'things-by-hand', namespace, labels },
+        ports: [{ name: 'https', port: thingsPort }],
+      });
+      const state = await engine.until(bundle);
+      expect(state.objects.find(({ id }) => id.kind === 'Thing')?.action).toBe('created');
+      await kubectl(['delete', 'apiservice', 'v1.things.example.org']);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    }
   });
 });

@@ -3,6 +3,7 @@ import { isAbort, toError } from '../../../lib/errors.ts';
 import type { Logger } from '../../../lib/log.ts';
 import type { Cluster, LiveObject } from '../../kube/cluster.ts';
 import type { Desired } from '../desired/desired.ts';
+import { apiServiceHealth } from '../health/rules/api-service.ts';
 import type { Outcome } from '../plan/tracked-object.ts';
 import type { Catalog } from './catalog.ts';
 import { type Need, needsOf } from './remedies.ts';
@@ -76,6 +77,10 @@ export class Prerequisites {
     for (const [unit, needs] of this.#needs) {
       const met = needs.find((need) => need.group === type.group && need.kind === type.kind && isMet(need, object, how));
       if (met === undefined) continue;
+      if (met.kind === 'APIService' && !how.news) {
+        void this.#lookOnce(unit, met);
+        continue;
+      }
       this.#needs.delete(unit);
       void this.#usable(met).then(
         () => this.#deps.appeared(unit),
@@ -84,10 +89,18 @@ export class Prerequisites {
     }
   }
 
+  /** The group was there before somebody looked out for it: it may be without the kind for ever. */
+  async #lookOnce(unit: string, { name, version }: Need): Promise<void> {
+    const { catalog, appeared } = this.#deps;
+    const [group = '', kind = ''] = name.split('|');
+    await catalog.refresh(this.#signal).catch(() => undefined);
+    if (catalog.resourceType(group, kind, version) !== undefined) appeared(unit);
+  }
+
   /** An Established kind is served a moment later. */
   async #usable({ kind, name, version, anyChange }: Need): Promise<void> {
     if (anyChange) await sleep(OBEYED_AFTER_MS, this.#signal);
-    if (kind !== 'CustomResourceDefinition') return;
+    if (kind !== 'CustomResourceDefinition' && kind !== 'APIService') return;
     const [group = '', defined = ''] = name.split('|');
     await this.#deps.catalog.whenServed({ group, kind: defined, namespace: '', name: '' }, version, this.#signal);
   }
@@ -97,7 +110,16 @@ type Kind = Pick<Need, 'group' | 'kind'>;
 
 function isMet(need: Need, object: LiveObject, { gone, news }: { readonly gone: boolean; readonly news: boolean }): boolean {
   if (need.anyChange) return news && (need.namespace === '' || need.namespace === object.metadata.namespace);
-  return !gone && need.name === (need.kind === 'Namespace' ? object.metadata.name : definedKind(object));
+  if (gone) return false;
+  if (need.kind === 'APIService') return brings(object, need);
+  return need.name === (need.kind === 'Namespace' ? object.metadata.name : definedKind(object));
+}
+
+/** Whether the server behind an APIService answers for the group and version. */
+function brings(object: LiveObject, { name, version }: Need): boolean {
+  const spec = object['spec'] as { group?: string; version?: string; service?: object } | undefined;
+  const isWanted = spec?.service !== undefined && spec.version === version && name.startsWith(`${spec.group}|`);
+  return isWanted && apiServiceHealth(object).health === 'current';
 }
 
 /** Empty until the CRD is Established. */

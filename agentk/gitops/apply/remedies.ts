@@ -5,11 +5,11 @@ import type { Outcome } from '../plan/tracked-object.ts';
 export interface Need {
   readonly group: string;
   readonly kind: string;
-  /** Name of the object; for a CRD `group|kind` of what it defines; empty where any object of the kind may matter. */
+  /** Name of the object; for a CRD or an APIService `group|kind` of what it brings; empty where any object of the kind may matter. */
   readonly name: string;
   /** In which the object has to be; empty: in any. */
   readonly namespace: string;
-  /** In which what a CRD defines is wanted. */
+  /** In which what a CRD or an APIService brings is wanted. */
   readonly version: string;
   /** Any change of an object that is there may help, too; otherwise only that there is one. */
   readonly anyChange: boolean;
@@ -23,7 +23,7 @@ const GRANTS: readonly string[] = ['RoleBinding', 'ClusterRoleBinding', 'Role', 
 
 /** What a failed object hangs on and others have to bring or change. Pure. */
 export function needsOf({ id, manifest: { version } }: Desired, { action, reason }: Outcome): readonly Need[] {
-  if (action !== 'failed') return [];
+  if (action !== 'failed' && reason !== 'NotServed') return [];
   const present = (group: string, kind: string, name: string): readonly Need[] => [
     { group, kind, name, namespace: '', version, anyChange: false },
   ];
@@ -34,7 +34,10 @@ export function needsOf({ id, manifest: { version } }: Desired, { action, reason
       return present('', 'Namespace', id.namespace);
     case 'UnknownKind':
     case 'NotServed':
-      return present('apiextensions.k8s.io', 'CustomResourceDefinition', `${id.group}|${id.kind}`);
+      return [
+        ...present('apiextensions.k8s.io', 'CustomResourceDefinition', `${id.group}|${id.kind}`),
+        ...present('apiregistration.k8s.io', 'APIService', `${id.group}|${id.kind}`),
+      ];
     case 'QuotaExceeded':
       return changes('', ['ResourceQuota'], id.namespace);
     case 'WebhookUnavailable':

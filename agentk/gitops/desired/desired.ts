@@ -28,6 +28,9 @@ export interface Resolution {
   readonly failed: readonly Misplaced[];
 }
 
+/** Constant reason of objects whose kind comes with another object. */
+export const NOT_SERVED = 'NotServed';
+
 /** What a kind must offer to be applied, watched and pruned. */
 const KEPT: readonly string[] = ['patch', 'list', 'watch', 'delete'];
 
@@ -35,7 +38,7 @@ type Types = Pick<Cluster, 'resourceType'>;
 
 /**
  * Settles scope and namespace of every object from what the cluster serves or from a CRD of the same bundle.
- * Objects of kinds that neither of them knows fail with `UnknownKind`.
+ * Objects of kinds that neither of them knows fail with `UnknownKind`; those that an APIService of the bundle may bring wait.
  */
 export function resolveBundle(bundle: Bundle, types: Types, defaultNamespace: string): Resolution {
   const manifests = bundle.objects.map((object) => ({ object, manifest: readManifest(object) }));
@@ -44,6 +47,7 @@ export function resolveBundle(bundle: Bundle, types: Types, defaultNamespace: st
     const { defines } = manifest;
     if (defines !== undefined) defined.set(`${defines.group}|${defines.kind}`, defines.namespaced);
   }
+  const brought = broughtByServices(manifests);
   const desired: Desired[] = [];
   const failed: Misplaced[] = [];
   const taken = new Map<string, Desired>();
@@ -53,7 +57,15 @@ export function resolveBundle(bundle: Bundle, types: Types, defaultNamespace: st
     const namespaced = defined.get(`${group}|${kind}`) ?? served?.namespaced;
     const resolved = place(object, manifest, namespaced, defaultNamespace);
     if (namespaced === undefined || !(defined.has(`${group}|${kind}`) || isServed(types, object, manifest))) {
-      failed.push({ desired: resolved, reason: 'UnknownKind', message: unknownKind(types, object.id, manifest.version) });
+      const service = brought.get(`${group}|${manifest.version}`);
+      const message = unknownKind(types, object.id, manifest.version);
+      if (service === undefined) failed.push({ desired: resolved, reason: 'UnknownKind', message });
+      else
+        failed.push({
+          desired: resolved,
+          reason: NOT_SERVED,
+          message: `Waiting for APIService ${service}, which brings ${kind}`,
+        });
       continue;
     }
     if (served !== undefined && !KEPT.every((verb) => served.verbs.has(verb))) {
@@ -82,9 +94,23 @@ export async function placeBundle(
 ): Promise<Resolution> {
   await catalog.load(signal);
   const first = resolveBundle(bundle, catalog, defaultNamespace);
-  if (!first.failed.some(({ reason }) => reason === 'UnknownKind')) return first;
+  if (!first.failed.some(({ reason }) => reason === 'UnknownKind' || reason === NOT_SERVED)) return first;
   await catalog.refresh(signal);
   return resolveBundle(bundle, catalog, defaultNamespace);
+}
+
+/** Names of the bundle's APIServices by `group|version` of what they bring. */
+function broughtByServices(
+  manifests: readonly { readonly object: BundleObject; readonly manifest: Manifest }[],
+): ReadonlyMap<string, string> {
+  const brought = new Map<string, string>();
+  for (const { object, manifest } of manifests) {
+    if (object.id.kind !== 'APIService') continue;
+    for (const { rules } of manifest.order.intercepts) {
+      for (const { groups, versions } of rules) brought.set(`${groups[0] ?? ''}|${versions[0] ?? ''}`, object.id.name);
+    }
+  }
+  return brought;
 }
 
 /** Keys that the objects can have in the cluster, before anybody asked which kinds are namespaced. */

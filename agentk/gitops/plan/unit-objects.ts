@@ -1,6 +1,6 @@
 import type { DriftPolicy, IgnoreRule } from '../../../lib/unit-policy.ts';
 import type { LiveObject } from '../../kube/cluster.ts';
-import type { Desired, Misplaced } from '../desired/desired.ts';
+import { type Desired, type Misplaced, NOT_SERVED } from '../desired/desired.ts';
 import { ignoredOf } from '../drift/ignored.ts';
 import { assessHealth } from '../health/assess.ts';
 import type { Assessment } from '../health/assessment.ts';
@@ -72,7 +72,7 @@ export class UnitObjects {
     }
     this.#objects = objects;
     this.#misplaced = [
-      ...failed.map((object) => untracked(object, 'failed', 'slowly')),
+      ...failed.map((object) => untracked(object, object.reason === NOT_SERVED ? 'waiting' : 'failed', 'slowly')),
       ...aside.map((object) => untracked(object, 'skipped', 'never')),
     ];
   }
@@ -160,7 +160,7 @@ export class UnitObjects {
 
 function untracked(
   { desired, reason, message }: Misplaced,
-  action: 'failed' | 'skipped',
+  action: 'failed' | 'waiting' | 'skipped',
   retry: Outcome['retry'],
 ): TrackedObject {
   const tracked = new TrackedObject(desired);
