@@ -224,7 +224,7 @@ export function engineParts(cluster: KubeCluster, agentId: number): EngineParts 
   const log = createLogger('test', 'error');
   const fieldManager = `agentk-${agentId}`;
   const catalog = new Catalog(cluster, Date.now);
-  const observer = { seen: () => undefined, lost: () => undefined };
+  const observer = { seen: () => undefined, lost: () => undefined, restored: () => undefined };
   const live = new LiveState({ cluster, agentId, observer, log });
   const applier = new Applier({ cluster, catalog, live, agentId, fieldManager, conflicts: () => 'force' });
   const ownParts = new OwnParts({ cluster, namespace: 'gitops-agent', podName: '', signal: new AbortController().signal });

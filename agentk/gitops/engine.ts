@@ -89,6 +89,7 @@ class UnitEngine implements Engine, Part {
         this.#each((sync) => sync.seen(entry, object));
         this.#removals.seen(entry, object);
       },
+      restored: () => this.#each((sync) => sync.restored()),
       lost: (entry: LiveEntry) => {
         this.#each((sync) => sync.lost(entry));
         this.#room.changed(entry.key);

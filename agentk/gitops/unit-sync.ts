@@ -166,6 +166,13 @@ export class UnitSync {
     if (this.#bundle !== undefined) this.#requests.set('sync');
   }
 
+  /** The cluster was set back to an earlier time. */
+  restored(): void {
+    this.#deps.inventory.distrust();
+    this.#memory.distrust();
+    this.recheck();
+  }
+
   /** Compares every object with Git once more, whatever is remembered of it. */
   recheck(): void {
     this.#recheck = true;

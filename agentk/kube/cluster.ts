@@ -74,9 +74,10 @@ export type WatchEvent =
   | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: LiveObject }
   /**
    * Everything that existed when the watch (re)started has been delivered; what was not among it is gone.
+   * A resourceVersion older than what was told before means that the cluster was set back to a backup.
    * Keys are `namespace/name`, `/name` for cluster-scoped types. Comes again after each new list, whose objects all come again as ADDED.
    */
-  | { readonly type: 'SYNCED'; readonly keys: ReadonlySet<string> };
+  | { readonly type: 'SYNCED'; readonly keys: ReadonlySet<string>; readonly resourceVersion: string };
 
 /** Whose rights a request has, https://kubernetes.io/docs/reference/access-authn-authz/user-impersonation/ */
 export interface Impersonation {

@@ -6,7 +6,7 @@ import type { LiveObject, ResourceType, WatchEvent } from './cluster.ts';
 import type { KubeClient } from './kube-client.ts';
 import { KubeError } from './kube-error.ts';
 import { listPages } from './object-list.ts';
-import type { Query } from './resource-path.ts';
+import { collectionPath, type Query } from './resource-path.ts';
 import { readWatch, StalledWatchError, type WatchLine } from './watch-stream.ts';
 
 export interface WatchTimings {
@@ -58,6 +58,8 @@ class ObjectWatch {
   #bookmarksSeen = false;
   #refusedSince: number | undefined;
   #failures = 0;
+  /** The connection was: what answers next may be a cluster that was set back meanwhile. */
+  #wasLost = false;
 
   constructor(deps: WatchDeps, type: ResourceType, namespace: string, query: Query) {
     this.#deps = deps;
@@ -70,6 +72,7 @@ class ObjectWatch {
     while (true) {
       const startedAt = performance.now();
       try {
+        if (this.#wasLost && this.#resourceVersion !== undefined) await this.#findPlace(this.#resourceVersion, signal);
         if (this.#resourceVersion !== undefined) yield* this.#follow(this.#resourceVersion, false, signal);
         else if (this.#canStreamList) yield* this.#streamList(signal);
         else yield* this.#list(signal);
@@ -99,13 +102,26 @@ class ObjectWatch {
         synced = true;
         // Only now: initial events come in the order of their names, so none of their versions is one to resume from.
         this.#resourceVersion = line.object.metadata.resourceVersion;
-        yield { type: 'SYNCED', keys };
+        yield { type: 'SYNCED', keys, resourceVersion: this.#resourceVersion };
         continue;
       }
       if (line.type === 'DELETED') keys.delete(keyOf(line.object));
       else keys.add(keyOf(line.object));
       yield { type: line.type, object: line.object };
     }
+  }
+
+  /**
+   * To follow from a version that is still to come is to hear nothing: after etcd was set back the only way on is to list.
+   * One object at most is read to know it.
+   */
+  async #findPlace(resourceVersion: string, signal: AbortSignal): Promise<void> {
+    const query = { ...this.#query, limit: 1 };
+    const path = collectionPath(this.#type, this.#namespace, query);
+    const { body } = await this.#deps.client.read({ method: 'GET', path }, signal);
+    const newest = (JSON.parse(body.toString('utf8')) as { metadata?: { resourceVersion?: string } }).metadata?.resourceVersion;
+    if (newest !== undefined && isBefore(newest, resourceVersion)) this.#resourceVersion = undefined;
+    this.#wasLost = false;
   }
 
   async *#list(signal: AbortSignal): AsyncGenerator<WatchEvent> {
@@ -121,7 +137,7 @@ class ObjectWatch {
       }
     }
     this.#resourceVersion = resourceVersion;
-    yield { type: 'SYNCED', keys };
+    yield { type: 'SYNCED', keys, resourceVersion };
     yield* this.#follow(resourceVersion, true, signal);
   }
 
@@ -159,7 +175,10 @@ class ObjectWatch {
       if (this.#resourceVersion === undefined) this.#canStreamList = false;
       return this.#relist(error);
     }
-    if (!(error instanceof KubeError)) return this.#retryLater(error);
+    if (!(error instanceof KubeError)) {
+      this.#wasLost = true;
+      return this.#retryLater(error);
+    }
     if (error.code === 410) return this.#relist(error);
     if (error.code === 400 || error.code === 422) {
       if (this.#resourceVersion !== undefined) return this.#relist(error);
@@ -190,6 +209,11 @@ class ObjectWatch {
     else this.#deps.log.debug('Watch was lost, will be resumed', fields);
     return delayMs;
   }
+}
+
+/** Versions of one kind are whole numbers that grow, https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions */
+function isBefore(a: string, b: string): boolean {
+  return a.length === b.length ? a < b : a.length < b.length;
 }
 
 function keyOf(object: LiveObject): string {

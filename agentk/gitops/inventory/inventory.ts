@@ -193,6 +193,12 @@ export class Inventory {
     return this.#scope !== undefined && this.#scope !== EMPTY_SCOPE && !this.#says(this.#scope);
   }
 
+  /** The cluster was set back: the parent is read again. */
+  distrust(): void {
+    this.#scope = undefined;
+    this.#parent = undefined;
+  }
+
   async #write(scope: Scope, signal: AbortSignal): Promise<void> {
     const { cluster, fieldManager, namespace } = this.#deps;
     const annotations = this.#annotations(scope);

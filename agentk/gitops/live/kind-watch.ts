@@ -11,6 +11,8 @@ export interface LiveObserver {
   seen(entry: LiveEntry, object: LiveObject): void;
   /** The object is deleted or lost the agent's label; which of them a watch does not tell. */
   lost(entry: LiveEntry): void;
+  /** The cluster was set back to an earlier time: whatever is known of it may not be so any more. */
+  restored(): void;
 }
 
 export interface KindWatchDeps {
@@ -33,6 +35,10 @@ export class KindWatch {
   readonly #deps: KindWatchDeps;
   /** At which resourceVersion objects were lost, so that a late answer does not bring them back. */
   readonly #lost = new Map<string, string>();
+  /** What a new list shows in a version older than what is known. */
+  readonly #older = new Map<string, { readonly entry: LiveEntry; readonly object: LiveObject }>();
+  /** Newest that the watch itself has told; answers to writes can be ahead of it. */
+  #told = '0';
   #synced = pending();
   #isSynced = false;
 
@@ -99,6 +105,7 @@ export class KindWatch {
       if (event.type === 'SYNCED') {
         this.#lost.clear();
         this.#lose(event.keys);
+        this.#settle(event.resourceVersion);
         this.#isSynced = true;
         this.#synced.resolve();
         continue;
@@ -106,7 +113,12 @@ export class KindWatch {
       const entry = liveEntry(event.object);
       const known = this.entries.get(entry.key);
       // An answer to a write of ours can be ahead of the watch.
-      if (known !== undefined && isNewer(known.resourceVersion, entry.resourceVersion)) continue;
+      if (known !== undefined && isNewer(known.resourceVersion, entry.resourceVersion)) {
+        // Events come in the order of their versions, only a list goes back.
+        if (isNewer(this.#told, entry.resourceVersion)) this.#older.set(entry.key, { entry, object: event.object });
+        continue;
+      }
+      if (this.#isSynced && isNewer(entry.resourceVersion, this.#told)) this.#told = entry.resourceVersion;
       if (event.type === 'DELETED') {
         this.entries.delete(entry.key);
         if (this.#lost.size >= REMEMBER_LOST) this.#lost.clear();
@@ -118,6 +130,23 @@ export class KindWatch {
         observer.seen(entry, event.object);
       }
     }
+  }
+
+  /** A list that is older than what the watch told before is of a cluster that was set back: it counts as it is. */
+  #settle(resourceVersion: string): void {
+    const isRestored = isNewer(this.#told, resourceVersion);
+    this.#told = resourceVersion;
+    if (isRestored) {
+      for (const { entry, object } of this.#older.values()) {
+        this.entries.set(entry.key, entry);
+        this.#deps.observer.seen(entry, object);
+      }
+      this.#deps.log.warn('The cluster was set back to an earlier time; everything is compared with Git', {
+        kind: this.type.kind,
+      });
+      this.#deps.observer.restored();
+    }
+    this.#older.clear();
   }
 
   #lose(remaining: ReadonlySet<string>): void {

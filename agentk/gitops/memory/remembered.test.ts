@@ -1,7 +1,7 @@
 import type { LiveObject } from '../../kube/cluster.ts';
 import { judge } from '../drift/judge.ts';
 import { type OwnedState, ownedState } from '../drift/owned-state.ts';
-import { type Owner, type Remembered, readRemembered, writeRemembered } from './remembered.ts';
+import { type Owner, type Remembered, RememberedWriter, readRemembered } from './remembered.ts';
 
 const owner: Owner = { applySetId: 'applyset-a-v1', fieldManager: 'agentk-1' };
 
@@ -17,7 +17,13 @@ function remembered(object: LiveObject): Remembered {
   return { digest: '0123456789abcdef', state: ownedState(object, owner.fieldManager) as OwnedState };
 }
 
-const text = writeRemembered(owner, [['|ConfigMap|n|a', remembered(live('a', '1'))]]);
+function written(...objects: readonly (readonly [string, LiveObject])[]): string {
+  const writer = new RememberedWriter(owner);
+  for (const [key, object] of objects) writer.add(key, remembered(object));
+  return writer.text();
+}
+
+const text = written(['|ConfigMap|n|a', live('a', '1')]);
 
 describe('What is remembered of objects', () => {
   it('lets a later agent judge them as if it had applied them itself', () => {
@@ -32,24 +38,24 @@ describe('What is remembered of objects', () => {
   });
 
   it('shares the fields of objects that are alike', () => {
-    const objects = Array.from({ length: 100 }, (_, n) => [`|ConfigMap|n|a${n}`, remembered(live(`a${n}`, '1'))] as const);
-    const { texts } = JSON.parse(writeRemembered(owner, objects)) as { texts: unknown[] };
+    const objects = Array.from({ length: 100 }, (_, n) => [`|ConfigMap|n|a${n}`, live(`a${n}`, '1')] as const);
+    const { texts } = JSON.parse(written(...objects)) as { texts: unknown[] };
     expect(texts).toHaveLength(2);
   });
 
-  const written = JSON.parse(text) as { format: number; texts: unknown[]; objects: unknown[][] };
-  const row = written.objects[0] as unknown[];
+  const good = JSON.parse(text) as { format: number; texts: unknown[]; objects: unknown[][] };
+  const row = good.objects[0] as unknown[];
   const damaged: readonly (readonly [string, unknown])[] = [
     ['null', null],
     ['a list', []],
-    ['another format', { ...written, format: 2 }],
-    ["another unit's", { ...written, applySetId: 'applyset-b-v1' }],
-    ["another agent's", { ...written, fieldManager: 'agentk-2' }],
-    ['without objects', { ...written, objects: undefined }],
-    ['a row that is none', { ...written, objects: ['x'] }],
-    ['a short row', { ...written, objects: [row.slice(0, 4)] }],
-    ['a key that names no object', { ...written, objects: [['x', ...row.slice(1)]] }],
-    ['a text that is not there', { ...written, texts: [] }],
+    ['another format', { ...good, format: 2 }],
+    ["another unit's", { ...good, applySetId: 'applyset-b-v1' }],
+    ["another agent's", { ...good, fieldManager: 'agentk-2' }],
+    ['without objects', { ...good, objects: undefined }],
+    ['a row that is none', { ...good, objects: ['x'] }],
+    ['a short row', { ...good, objects: [row.slice(0, 4)] }],
+    ['a key that names no object', { ...good, objects: [['x', ...row.slice(1)]] }],
+    ['a text that is not there', { ...good, texts: [] }],
     [
       'a text that is no set of fields',
       {
@@ -60,7 +66,7 @@ describe('What is remembered of objects', () => {
         ],
       },
     ],
-    ['half a hash', { ...written, objects: [[...row.slice(0, 6), 'AA==', row[7]]] }],
+    ['half a hash', { ...good, objects: [[...row.slice(0, 6), 'AA==', row[7]]] }],
   ];
   it.each(damaged)('is refused whole when it is %s', (_what, content) => {
     expect(() => readRemembered(owner, JSON.stringify(content))).toThrow(TypeError);

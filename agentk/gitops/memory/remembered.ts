@@ -33,27 +33,40 @@ interface Written extends Owner {
 
 type Row = readonly [string, string, string, string, number, string, string, readonly number[]];
 
-/** As JSON; the same objects in the same order give the same text. */
-export function writeRemembered(owner: Owner, objects: Iterable<readonly [key: string, object: Remembered]>): string {
-  const texts: (readonly [string, string])[] = [];
-  const places = new Map<InternedFields, number>();
-  const place = (fields: InternedFields): number => {
-    const known = places.get(fields);
-    if (known !== undefined) return known;
-    places.set(fields, texts.length);
-    return texts.push([fields.apiVersion, fields.json]) - 1;
-  };
-  const rows: Row[] = [];
-  for (const [key, { digest, state }] of objects) {
+/** The same objects in the same order give the same text. */
+export class RememberedWriter {
+  readonly #owner: Owner;
+  readonly #texts: (readonly [string, string])[] = [];
+  readonly #places = new Map<InternedFields, number>();
+  readonly #rows: Row[] = [];
+
+  constructor(owner: Owner) {
+    this.#owner = owner;
+  }
+
+  add(key: string, { digest, state }: Remembered): void {
     const { uid, entryTime, entry, valuesDigest, slotHashes, others } = state;
     const slots = Buffer.from(slotHashes.buffer, slotHashes.byteOffset, slotHashes.byteLength).toString('base64');
-    rows.push([key, digest, uid, entryTime, place(entry), valuesDigest, slots, others.map(place)]);
+    const placed = others.map((fields) => this.#place(fields));
+    this.#rows.push([key, digest, uid, entryTime, this.#place(entry), valuesDigest, slots, placed]);
   }
-  const { applySetId, fieldManager } = owner;
-  return JSON.stringify({ format: FORMAT, applySetId, fieldManager, texts, objects: rows } satisfies Written);
+
+  /** JSON */
+  text(): string {
+    const { applySetId, fieldManager } = this.#owner;
+    const written: Written = { format: FORMAT, applySetId, fieldManager, texts: this.#texts, objects: this.#rows };
+    return JSON.stringify(written);
+  }
+
+  #place(fields: InternedFields): number {
+    const known = this.#places.get(fields);
+    if (known !== undefined) return known;
+    this.#places.set(fields, this.#texts.length);
+    return this.#texts.push([fields.apiVersion, fields.json]) - 1;
+  }
 }
 
-/** Throws when the text is not what `writeRemembered` writes for this owner, in this format. */
+/** Throws when the text is not what a `RememberedWriter` writes for this owner, in this format. */
 export function readRemembered(owner: Owner, text: string): Map<string, Remembered> {
   const written = JSON.parse(text) as Partial<Written> | null;
   if (written?.format !== FORMAT) throw new TypeError(`The format is not ${FORMAT}`);

@@ -1,4 +1,5 @@
 import { createHash, hash } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
 import { toError } from '../../../lib/errors.ts';
@@ -6,7 +7,7 @@ import type { Logger } from '../../../lib/log.ts';
 import type { Cluster, LiveObject, ObjectRef } from '../../kube/cluster.ts';
 import { STATE_OF } from '../desired/labels.ts';
 import { CONFIG_MAPS, parentName } from '../inventory/inventory.ts';
-import { type Owner, type Remembered, readRemembered, writeRemembered } from './remembered.ts';
+import { type Owner, type Remembered, RememberedWriter, readRemembered } from './remembered.ts';
 
 export interface StateStoreDeps {
   readonly cluster: Cluster;
@@ -23,6 +24,7 @@ const KEY = 'state.json.gz';
 /** A ConfigMap holds 1 MiB. */
 const MAX_BYTES = 900_000;
 const MAX_SHARDS = 64;
+const AT_ONCE = 200;
 /** A ConfigMap of zeros would unpack to a thousand times its size. */
 const MAX_TEXT_BYTES = 64 * 2 ** 20;
 
@@ -66,6 +68,11 @@ export class StateStore {
     return all;
   }
 
+  /** The cluster was set back: what was written may not be there. */
+  distrust(): void {
+    this.#written = this.#written.map(() => '');
+  }
+
   /** Writes what differs from what was written before; nothing while there is no ApplySet parent. */
   async save(objects: Iterable<readonly [key: string, object: Remembered]>, signal: AbortSignal): Promise<void> {
     if (this.#deps.parentUid() === undefined) return;
@@ -85,7 +92,7 @@ export class StateStore {
     for (const object of objects) parts[count === 1 ? 0 : shardOf(object[0], count)]?.push(object);
     const shards: Shard[] = [];
     for (const [index, part] of parts.entries()) {
-      const text = writeRemembered(this.#deps.owner, part);
+      const text = await this.#text(part);
       const digest = digestOf(text);
       if (digest === this.#written[index]) continue;
       const packed = await pack(text);
@@ -93,6 +100,16 @@ export class StateStore {
       shards.push({ index, digest, packed });
     }
     return shards;
+  }
+
+  /** Leaves time for other work in between: there may be thousands. */
+  async #text(objects: readonly (readonly [string, Remembered])[]): Promise<string> {
+    const writer = new RememberedWriter(this.#deps.owner);
+    for (const [index, [key, object]] of objects.entries()) {
+      if (index % AT_ONCE === AT_ONCE - 1) await setImmediate();
+      writer.add(key, object);
+    }
+    return writer.text();
   }
 
   async #write({ index, digest, packed }: Shard, signal: AbortSignal): Promise<void> {

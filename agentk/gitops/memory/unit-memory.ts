@@ -7,6 +7,9 @@ import type { StateStore } from './state-store.ts';
 
 /** Changes within this time are written together. */
 const COALESCE_MS = 2_000;
+/** At most 2 % of the time goes into writing. */
+const REST = 50;
+const LONGEST_MS = 60_000;
 
 /** Lets what a unit knows of its objects outlive the agent: read once at the first sync, written a while after each change. */
 export class UnitMemory {
@@ -16,6 +19,8 @@ export class UnitMemory {
   readonly #signal: AbortSignal;
   #loaded = false;
   #dirty = false;
+  /** How long the last writing took. */
+  #lastMs = 0;
   #timer = new AbortController();
   #saving: Promise<void> = Promise.resolve();
 
@@ -39,12 +44,20 @@ export class UnitMemory {
     this.#objects.remember(remembered);
   }
 
+  /** The cluster was set back: all is written again. */
+  distrust(): void {
+    this.#store.distrust();
+  }
+
   /** Something that is to be remembered may have changed. */
   touch(): void {
     if (this.#dirty || !this.#loaded || this.#signal.aborted) return;
     this.#dirty = true;
     this.#timer = new AbortController();
-    void sleep(COALESCE_MS, AbortSignal.any([this.#timer.signal, this.#signal])).then(
+    void sleep(
+      Math.min(Math.max(COALESCE_MS, REST * this.#lastMs), LONGEST_MS),
+      AbortSignal.any([this.#timer.signal, this.#signal]),
+    ).then(
       async () => await this.#save(),
       () => undefined,
     );
@@ -66,8 +79,10 @@ export class UnitMemory {
   }
 
   async #write(): Promise<void> {
+    const startedAt = performance.now();
     try {
       await this.#store.save(this.#objects.remembered(), this.#signal);
+      this.#lastMs = performance.now() - startedAt;
     } catch (error) {
       if (isAbort(error, this.#signal)) return;
       // Costs comparisons after a restart, nothing else.

@@ -101,7 +101,10 @@ export class UnitObjects {
 
   /** What is remembered of the live objects does not count any more: they are looked at again. */
   distrust(): void {
-    for (const tracked of this.#objects.values()) tracked.forget();
+    for (const tracked of this.#objects.values()) {
+      tracked.forget();
+      tracked.reassess();
+    }
   }
 
   /** The rules for the health of these kinds changed: their objects are looked at again. False when there are none. */
