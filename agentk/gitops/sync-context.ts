@@ -3,6 +3,7 @@ import type { Applier } from './apply/applier.ts';
 import type { Catalog } from './apply/catalog.ts';
 import type { HealthChecks } from './health/health-checks.ts';
 import type { LiveState } from './live/live-state.ts';
+import type { Awaited } from './prune/hand-over.ts';
 import type { OwnParts } from './prune/own-parts.ts';
 
 /** What all units of an agent share. */
@@ -25,7 +26,7 @@ export interface Neighbours {
   /** Another unit whose bundle holds the object. */
   claimedBy(key: string): string | undefined;
   /** Names of units that may want what this one gives up, but have not said so yet. */
-  behind(): readonly string[];
+  behind(): readonly Awaited[];
   /** Why an object that another unit describes is not ready for those that depend on it; empty when it is, undefined when no unit describes it. */
   dependency(key: string): string | undefined;
   /** Why another unit is not synced at its newest bundle; empty when it is. */

@@ -19,11 +19,22 @@ describe('Units to wait for before a prune', () => {
     ['not one of which kas does not say what it is made from', shop('b', 'new'), bundle('b', 'c2'), []],
   ])('are %s', (_which, other, otherBundle, names) => {
     const own = { unit: shop('a'), bundle: bundle('a', 'c2') };
-    expect(awaitedUnits(own, [{ unit: other, bundle: otherBundle }])).toEqual(names);
+    expect(awaitedUnits(own, [{ unit: other, bundle: otherBundle }]).map(({ unit: name }) => name)).toEqual(names);
+  });
+
+  it.each([
+    ['certain to come from the same branch', shop('b'), true],
+    ['not certain to come from another repository', unit('b'), false],
+    ['not certain to come from another branch', { ...shop('b'), ref: 'dev' }, false],
+  ])('are %s', (_which, other, certain) => {
+    const own = { unit: shop('a'), bundle: bundle('a', 'c2') };
+    expect(awaitedUnits(own, [{ unit: other, bundle: undefined }])).toEqual([{ unit: 'b', certain }]);
   });
 
   it('are the unit itself while its bundle is of an older configuration', () => {
-    expect(awaitedUnits({ unit: shop('a', 'new'), bundle: bundle('a', 'c2', 'old') }, [])).toEqual(['a']);
+    expect(awaitedUnits({ unit: shop('a', 'new'), bundle: bundle('a', 'c2', 'old') }, [])).toEqual([
+      { unit: 'a', certain: false },
+    ]);
   });
 
   it('are for a unit that is gone those without a bundle, at whatever commit', () => {
@@ -31,7 +42,7 @@ describe('Units to wait for before a prune', () => {
       { unit: shop('b'), bundle: bundle('b', 'c1') },
       { unit: shop('c'), bundle: undefined },
     ];
-    expect(awaitedUnits(undefined, others)).toEqual(['c']);
+    expect(awaitedUnits(undefined, others)).toEqual([{ unit: 'c', certain: false }]);
   });
 });
 
@@ -158,8 +169,30 @@ describe('An object that moves from one unit to another', () => {
     await waitUntil(async () => (await uid()) === undefined, { what: 'the object to be pruned', timeoutMs: 30_000 });
   });
 
-  it('that no other unit wants is pruned after a while, though one of them has no bundle', async () => {
+  it('stays as long as the unit that may have it now comes from the same commit and has no bundle of it', async () => {
     await using engine = start(['one', 'two'], 300);
+    await engine.apply('one', [a(), moved()]);
+    await engine.apply('two', [c()]);
+    const before = await uid();
+    engine.submit('one', [a()]);
+    const first = await waiting(engine, 'one', 'WaitingForUnits');
+    // A sync long after the time that units of other repositories are given.
+    const late = (first.finishedAt?.getTime() ?? 0) + 600;
+    const last = await waitUntil(
+      () => {
+        engine.engine.resync('one');
+        const state = engine.recorder.last('one');
+        return (state?.finishedAt?.getTime() ?? 0) > late ? state : undefined;
+      },
+      { what: 'a later sync', timeoutMs: 30_000, intervalMs: 100 },
+    );
+    expect(last).toMatchObject({ reason: 'WaitingForUnits', message: expect.stringContaining('unit two') });
+    expect(await uid()).toBe(before);
+  });
+
+  it('that no other unit wants is pruned after a while, though one of another repository has no bundle', async () => {
+    await using engine = start(['one', 'two'], 300);
+    engine.configure(unit('one', { project, defaultNamespace: namespace }), unit('two', { defaultNamespace: namespace }));
     await engine.apply('one', [a(), moved()]);
     const bundle = engine.submit('one', [a()]);
     await waiting(engine, 'one', 'WaitingForUnits');

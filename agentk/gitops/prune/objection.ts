@@ -33,7 +33,7 @@ export function pruneObjection(input: ObjectionInput): NotPruned | undefined {
   const [first] = awaited;
   if (first !== undefined) {
     const others = awaited.length === 1 ? '' : ` and ${awaited.length - 1} more`;
-    const message = `Waiting for the bundle of unit ${first}${others} before pruning: it may want the objects`;
+    const message = `Waiting for the bundle of unit ${first}${others} before pruning: it may want the objects. If it does not come, its status says what to correct`;
     return { reason: 'WaitingForUnits', message, phase: 'progressing' };
   }
   const valid = [bundle.commitId, bundle.bundle.digest];

@@ -10,6 +10,7 @@ import type { Outcome } from '../plan/tracked-object.ts';
 import type { EngineParts } from '../sync-context.ts';
 import { blockerOf } from './blocker.ts';
 import { type Deletion, deleteObject, find, PRUNED, referTo } from './delete-object.ts';
+import type { Awaited } from './hand-over.ts';
 import { inParallel } from './in-parallel.ts';
 
 export interface PruneRequest {
@@ -85,16 +86,17 @@ export class Pruner implements Disposable {
 
   /**
    * Which of the units `behind` the prune of these objects has to wait for, since they may want them: all, until the newest
-   * of the objects has been surplus for long enough.
+   * of the objects has been surplus for long enough, and those whose bundle is certain to come however long it takes.
    */
-  hold(surplus: readonly LiveEntry[], behind: readonly string[]): readonly string[] {
+  hold(surplus: readonly LiveEntry[], behind: readonly Awaited[]): readonly string[] {
     const now = this.#deps.now();
     this.#surplusSince = new Map(surplus.map(({ key }) => [key, this.#surplusSince.get(key) ?? now]));
     const newest = this.#surplusSince.values().reduce((a, b) => Math.max(a, b), 0);
     const leftMs = newest + this.#deps.handOverMs - now;
-    this.#isHeld = behind.length > 0 && surplus.length > 0 && leftMs > 0;
-    if (this.#isHeld) this.#wakeIn(leftMs);
-    return this.#isHeld ? behind : [];
+    const awaited = surplus.length === 0 ? [] : behind.filter(({ certain }) => certain || leftMs > 0);
+    this.#isHeld = awaited.length > 0;
+    if (this.#isHeld && leftMs > 0) this.#wakeIn(leftMs);
+    return awaited.map(({ unit }) => unit);
   }
 
   /** Objects that Git has no more in this unit, but in another one: left to that. */

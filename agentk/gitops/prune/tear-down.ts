@@ -14,6 +14,7 @@ import { excluded, type Pruned } from '../plan/change-set.ts';
 import { isApplied } from '../plan/plan.ts';
 import type { EngineParts } from '../sync-context.ts';
 import { isConfirmed, isOverBudget } from './budget.ts';
+import type { Awaited } from './hand-over.ts';
 import { needsConfirmation } from './objection.ts';
 import { Pruner } from './pruner.ts';
 
@@ -25,7 +26,7 @@ export interface TearDownDeps {
   /** The unit of the configuration that wants an object. */
   readonly claimedBy: (key: string) => string | undefined;
   /** Names of units that may want objects, but have not said so yet. */
-  readonly behind: () => readonly string[];
+  readonly behind: () => readonly Awaited[];
   /** The newest configuration: its commit, and whether it lacks more units than it has. */
   readonly configuration: () => { readonly commitId: string; readonly isDecimated: boolean };
   readonly handOverMs: number;
