@@ -13,6 +13,7 @@ import {
   withoutNode,
 } from './fields-v1.ts';
 import { parseFields } from './interned-fields.ts';
+import { pointerTo } from './live-values.ts';
 import type { OwnedState } from './owned-state.ts';
 
 /** RFC 6902 */
@@ -49,6 +50,9 @@ export interface AdoptionOptions {
  * writes (`Update`, no subresource) own them and had not left them there before: the sidecar that an injector added
  * stays. Metadata is left alone.
  *
+ * What was put into a map that we own as an empty one is removed here and now: the server makes null of a map that loses
+ * all its fields by an apply, though the manifest says `{}`.
+ *
  * It must come before the apply: one that succeeds restores our entry, and nothing tells the intruder any more.
  *
  * @returns undefined when there is nothing to take. The patch carries the live resourceVersion: 409 means read again.
@@ -64,15 +68,20 @@ export function adoptionPatch(
   const lost = lostPlaces(applied, ours?.fieldsV1);
   const known = [applied, ...before.others.map(parseFields)];
   const adopted: Adoption = { ours: ours?.fieldsV1 ?? emptyFields, theirs: new Map() };
+  const content = new Set<string>();
   for (const entry of updateEntries(live)) {
     // Another API version may name other fields, or none of these.
     if (entry.apiVersion !== before.entry.apiVersion) continue;
-    adopt(adopted, entry, intruders(entry.fieldsV1 ?? emptyFields, lost, known, options));
+    const theirs = entry.fieldsV1 ?? emptyFields;
+    for (const keys of filling(theirs, lost, known, options)) content.add(pointerTo(live, keys) ?? '');
+    adopt(adopted, entry, intruders(theirs, lost, known, options));
   }
-  if (adopted.theirs.size === 0) return undefined;
+  content.delete('');
+  if (adopted.theirs.size === 0 && content.size === 0) return undefined;
   return [
     { op: 'replace', path: '/metadata/managedFields', value: entriesAfter(live, manager, before, adopted) },
     { op: 'replace', path: '/metadata/resourceVersion', value: live.metadata.resourceVersion },
+    ...[...content].map((path) => ({ op: 'remove', path }) as const),
   ];
 }
 
@@ -83,6 +92,8 @@ interface LostPlaces {
   readonly structs: readonly FieldKeys[];
   /** Fields of ours that are gone, each by itself. */
   readonly leaves: readonly FieldKeys[];
+  /** Fields of ours that hold nothing of which fieldsV1 could tell: scalars, atomic values, empty maps. */
+  readonly plain: readonly FieldKeys[];
 }
 
 /** Also looks inside what is wholly lost: a Service with one port, now edited, has lost the whole list. */
@@ -90,6 +101,7 @@ function lostPlaces(applied: FieldsV1, now: FieldsV1 | undefined): LostPlaces {
   const lists: FieldKeys[] = [];
   const structs: FieldKeys[] = [];
   const leaves: FieldKeys[] = [];
+  const plain: FieldKeys[] = [];
   const visit = (node: FieldsV1, left: FieldsV1 | undefined, keys: FieldKeys): void => {
     const lost = Object.keys(node).filter((key) => key !== '.' && left?.[key] === undefined);
     const inMetadata = keys[0] === 'f:metadata';
@@ -97,11 +109,12 @@ function lostPlaces(applied: FieldsV1, now: FieldsV1 | undefined): LostPlaces {
     if (!inMetadata && lost.some((key) => key.startsWith('f:'))) structs.push(keys);
     for (const [key, child] of Object.entries(node)) {
       if (isLeaf(child) && left?.[key] === undefined) leaves.push([...keys, key]);
+      if (isLeaf(child) && key !== '.' && !inMetadata) plain.push([...keys, key]);
       visit(child, left?.[key], [...keys, key]);
     }
   };
   visit(applied, now, []);
-  return { lists, structs, leaves };
+  return { lists, structs, leaves, plain };
 }
 
 /** Paths in `theirs` at the lost places that nobody is known to have had. */
@@ -112,15 +125,33 @@ function intruders(
   options: AdoptionOptions,
 ): readonly FieldKeys[] {
   const at = (keys: FieldKeys, wanted: (key: string) => boolean): readonly FieldKeys[] =>
-    Object.keys(nodeAt(theirs, keys) ?? emptyFields)
-      .filter((key) => wanted(key) && !(keys.length === 0 && key === 'f:metadata'))
-      .filter((key) => known.every((set) => nodeAt(set, [...keys, key]) === undefined))
-      .map((key) => [...keys, key]);
+    newAt(theirs, keys, known).filter((path) => wanted(path.at(-1) ?? ''));
   const items = lost.lists.flatMap((keys) => at(keys, isItemKey));
   const fields = options.structs ? lost.structs.flatMap((keys) => at(keys, (key) => key.startsWith('f:'))) : [];
   const taken = options.taken === true ? lost.leaves.filter((keys) => nodeAt(theirs, keys) !== undefined) : [];
   const additions = (options.additions ?? []).filter((keys) => nodeAt(theirs, keys) !== undefined);
   return [...items, ...fields, ...taken, ...additions].filter((keys) => options.spared?.(keys) !== true);
+}
+
+/** What `theirs` has in maps that we own as empty ones: `securityContext: {}` that became privileged. */
+function filling(
+  theirs: FieldsV1,
+  lost: LostPlaces,
+  known: readonly FieldsV1[],
+  { spared }: AdoptionOptions,
+): readonly FieldKeys[] {
+  const fields = lost.plain.flatMap((keys) =>
+    newAt(theirs, keys, known).filter((path) => path.at(-1)?.startsWith('f:') === true),
+  );
+  return fields.filter((keys) => spared?.(keys) !== true);
+}
+
+/** Children of a node in `theirs` that nobody is known to have had. */
+function newAt(theirs: FieldsV1, keys: FieldKeys, known: readonly FieldsV1[]): readonly FieldKeys[] {
+  return Object.keys(nodeAt(theirs, keys) ?? emptyFields)
+    .filter((key) => !(keys.length === 0 && key === 'f:metadata'))
+    .filter((key) => known.every((set) => nodeAt(set, [...keys, key]) === undefined))
+    .map((key) => [...keys, key]);
 }
 
 interface Adoption {

@@ -104,6 +104,20 @@ export function valueAt(root: unknown, keys: FieldKeys): unknown {
   return value;
 }
 
+/** Where the value at a path is, as RFC 6901 writes it; undefined when it is not there. */
+export function pointerTo(root: unknown, keys: FieldKeys): string | undefined {
+  let value = root;
+  let pointer = '';
+  for (const key of keys) {
+    const child = childAt(value, key);
+    if (child === undefined) return undefined;
+    const step = Array.isArray(value) ? String(value.indexOf(child)) : key.slice(2);
+    pointer += `/${step.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+    value = child;
+  }
+  return pointer;
+}
+
 function childAt(value: unknown, key: string): unknown {
   if (key.startsWith('f:')) return fieldOf(value, key.slice(2));
   if (!Array.isArray(value)) return undefined;
