@@ -7,7 +7,7 @@ import { type Program, startProgram } from '../../harness/process.ts';
 import { Feed } from './feed.ts';
 import { type Manifest, toBundleObjects } from './manifests.ts';
 
-const CONNECT_TIMEOUT_MS = 30_000;
+const CONNECT_TIMEOUT_MS = 60_000;
 
 export interface Applied {
   /** From the last byte of the bundle to the end of apply and prune, as the agent reports it. */
@@ -16,26 +16,32 @@ export interface Applied {
   readonly pruned: number;
 }
 
-/** The real agentk as a process of its own, fed with bundles. */
+/** The real agentk, bundled, as a process of its own, fed with bundles of objects. */
 export class Agent implements AsyncDisposable {
   readonly feed: Feed;
   readonly #controlPlane: ControlPlane;
-  readonly #tokenFile: string;
+  /** Of its token file, and of the namespace of its inventories. */
+  readonly #name: string;
   #program: Program | undefined;
   #commits = 0;
 
-  private constructor(controlPlane: ControlPlane, feed: Feed, tokenFile: string) {
+  private constructor(controlPlane: ControlPlane, feed: Feed, name: string) {
     this.#controlPlane = controlPlane;
     this.feed = feed;
-    this.#tokenFile = tokenFile;
+    this.#name = name;
   }
 
   static async start(controlPlane: ControlPlane, units: readonly string[]): Promise<Agent> {
-    const tokenFile = join(controlPlane.directory, 'bench-agent-token');
-    await writeFile(tokenFile, randomBytes(32).toString('hex'), { mode: 0o600 });
-    const agent = new Agent(controlPlane, await Feed.start(), tokenFile);
+    const name = `bench-agent-${randomBytes(4).toString('hex')}`;
+    await writeFile(join(controlPlane.directory, name), randomBytes(32).toString('hex'), { mode: 0o600 });
+    const agent = new Agent(controlPlane, await Feed.start(), name);
     agent.feed.configure(units);
-    await agent.#start();
+    try {
+      await agent.#start();
+    } catch (error) {
+      await agent[Symbol.asyncDispose]();
+      throw error;
+    }
     return agent;
   }
 
@@ -81,12 +87,12 @@ export class Agent implements AsyncDisposable {
   }
 
   async #start(): Promise<void> {
-    const { kubeconfigPath } = this.#controlPlane;
+    const { kubeconfigPath, directory } = this.#controlPlane;
     const address = `grpc://${this.feed.address}`;
-    const flags = ['--kas-address', address, '--token-file', this.#tokenFile, '--kubeconfig', kubeconfigPath];
+    const flags = ['--kas-address', address, '--token-file', join(directory, this.#name), '--kubeconfig', kubeconfigPath];
     const onLine = (line: string): void =>
       void (/"level":"(warn|error)"/.test(line) && process.stderr.write(`agentk: ${line}\n`));
-    this.#program = await startProgram('agentk/main.ts', [...flags, '--namespace', 'bench-agent'], { onLine });
+    this.#program = await startProgram('dist/agentk.js', [...flags, '--namespace', this.#name], { onLine });
     await this.#program.waitForLine(/"msg":"Connected to kas"/, CONNECT_TIMEOUT_MS);
   }
 

@@ -21,16 +21,17 @@ const WARM_UP = 500;
 
 /**
  * agentk's engine beside those of others, on one control plane. `--only TEXT` runs the workloads whose name holds the
- * text; `--rounds N` measures everybody so many times.
+ * text, and may be given more than once; `--rounds N` measures everybody so many times.
  */
 export const run: Bench = async (options, signal) => {
-  const { only = '', rounds } = parseOptions(options.args);
+  const { wanted, rounds } = parseOptions(options.args);
   await using controlPlane = await startControlPlane({ progress: options.progress }, signal);
   await using api = new Api(controlPlane);
   await using agent = await Agent.start(controlPlane, []);
   const all = await contenders(controlPlane, api, agent, options.progress, signal);
   const figures: Figure[] = [];
-  const workloads = THROUGHPUT.filter(({ name }) => name.includes(only));
+  await establish(api, widgetDefinition());
+  const workloads = THROUGHPUT.filter(({ name }) => wanted(name));
   if (workloads.length > 0) await prepare(api, all, signal);
   for (const workload of workloads) {
     const limited = rounds === undefined ? workload : { ...workload, rounds: { fast: rounds, flux: rounds, slow: rounds } };
@@ -38,7 +39,7 @@ export const run: Bench = async (options, signal) => {
   }
   const parts = { agent, api, progress: options.progress };
   for (const [name, measure] of steadyWorkloads(parts, controlPlane)) {
-    if (name.includes(only)) figures.push(...(await measure(signal)));
+    if (wanted(name)) figures.push(...(await measure(signal)));
   }
   return figures;
 };
@@ -81,9 +82,21 @@ type UnitMeasure = (
   signal: AbortSignal,
 ) => Promise<readonly Figure[]>;
 
-function parseOptions(args: BenchOptions['args']): { readonly only: string | undefined; readonly rounds: number | undefined } {
-  const { values } = parseArgs({ args: [...args], options: { only: { type: 'string' }, rounds: { type: 'string' } } });
-  return { only: values.only, rounds: values.rounds === undefined ? undefined : Number(values.rounds) };
+interface Options {
+  readonly wanted: (workload: string) => boolean;
+  readonly rounds: number | undefined;
+}
+
+function parseOptions(args: BenchOptions['args']): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: { only: { type: 'string', multiple: true }, rounds: { type: 'string' } },
+  });
+  const { only = [''], rounds } = values;
+  return {
+    wanted: (workload) => only.some((text) => workload.includes(text)),
+    rounds: rounds === undefined ? undefined : Number(rounds),
+  };
 }
 
 /** Creates the definition and waits until its kind is served. */
@@ -97,7 +110,6 @@ async function establish(api: Api, definition: Manifest): Promise<void> {
 }
 
 async function prepare(api: Api, { ours, raw }: Contenders, signal: AbortSignal): Promise<void> {
-  await establish(api, widgetDefinition());
   for (const { apply } of [ours, raw]) {
     const namespace = `bench-warm-up-${warmUps++}`;
     await api.createNamespace(namespace);
