@@ -2,7 +2,7 @@ import type { DriftPolicy } from '../../lib/unit-policy.ts';
 import type { ApiReader } from '../../test/harness/api-reader.ts';
 import { useCluster } from '../../test/harness/cluster.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
-import { configMap, deployment, freshAgentId, type Manifest, reader, TestEngine, unit } from './engine-fixture.ts';
+import { configMap, crd, deployment, freshAgentId, type Manifest, reader, TestEngine, unit } from './engine-fixture.ts';
 
 const cluster = useCluster();
 let namespace: string;
@@ -195,6 +195,32 @@ describe('Under the policy "correct"', () => {
     );
     expect(first).toBeLessThan(500);
     expect(second).toBeGreaterThanOrEqual(990);
+    expect(engine.recorder.drifts.map(({ message }) => message)).toEqual([
+      '',
+      expect.stringMatching(/^kubectl-patch undoes each correction: put off by 1 s; stop it, or ignore the field/),
+    ]);
+  });
+});
+
+describe('A CustomResourceDefinition of the unit that drops a property', () => {
+  const group = `drop${freshAgentId()}.example`;
+  afterAll(async () => await cluster.kubectl(['delete', 'crd', `widgets.${group}`, '--ignore-not-found', '--wait=false']));
+
+  it('has its resources looked at again: what vanished without an event is told', async () => {
+    const definition = (): Manifest => crd(group, 'Widget');
+    const widget: Manifest = { apiVersion: `${group}/v1`, kind: 'Widget', metadata: { name: 'w', namespace }, spec: { size: 1 } };
+    await start('correct', definition(), widget);
+    const smaller = definition();
+    const { versions } = smaller['spec'] as {
+      versions: { schema: { openAPIV3Schema: { properties: { spec: { properties: object } } } } }[];
+    };
+    versions[0]!.schema.openAPIV3Schema.properties.spec.properties = { other: { type: 'string' } };
+    engine.submit('one', [smaller, widget]);
+    const failed = await waitUntil(
+      () => engine.recorder.last('one')?.objects.find(({ id, action }) => id.kind === 'Widget' && action === 'failed'),
+      { what: 'the Widget to fail', timeoutMs: 30_000, intervalMs: 5 },
+    );
+    expect(failed).toMatchObject({ reason: 'Invalid', message: expect.stringContaining('field not declared in schema') });
   });
 });
 

@@ -14,6 +14,7 @@ import { Inventory } from './inventory/inventory.ts';
 import { ParentWatch } from './inventory/parent-watch.ts';
 import type { LiveEntry } from './live/live-entry.ts';
 import { LiveState } from './live/live-state.ts';
+import { SchemaChanges } from './live/schema-changes.ts';
 import { StateStore } from './memory/state-store.ts';
 import { Backends } from './order/backends.ts';
 import { Circles } from './order/circles-across.ts';
@@ -69,6 +70,7 @@ class UnitEngine implements Engine, Part {
   /** Of units that the configuration does not have yet. */
   readonly #early = new Map<string, UnitBundle>();
   readonly #prerequisites: Prerequisites;
+  readonly #schemas = new SchemaChanges();
   readonly #room = new WaitingRoom();
   readonly #backends: Backends;
   readonly #circles = new Circles(() => [...this.#units.values()].map(({ sync }) => sync.waits));
@@ -87,6 +89,8 @@ class UnitEngine implements Engine, Part {
     const observer = {
       seen: (entry: LiveEntry, object: LiveObject) => {
         this.#each((sync) => sync.seen(entry, object));
+        const kind = this.#schemas.seen(object);
+        if (kind !== undefined) this.#each((sync) => sync.reassess(new Set([kind])));
         this.#removals.seen(entry, object);
       },
       restored: () => this.#each((sync) => sync.restored()),

@@ -56,7 +56,10 @@ export class Corrector {
         // A sync may have been faster.
         const done: Resolution = { outcome: 'corrected', message: '', resolvedAt: this.#date() };
         const resolution = tracked.dirty ? await this.#put(tracked, pending.live) : done;
-        this.#deps.report(tracked, { ...pending.finding, ...resolution });
+        const { manager } = pending.finding;
+        const fight = delayMs === 0 ? '' : fightMessage(manager, delayMs);
+        const message = [fight, resolution.message].filter((text) => text !== '').join('; ');
+        this.#deps.report(tracked, { ...pending.finding, ...resolution, message });
         this.#deps.changed(tracked);
       });
     } finally {
@@ -176,4 +179,9 @@ export class Corrector {
   #date(): Date {
     return new Date(this.#deps.now());
   }
+}
+
+function fightMessage(manager: string, delayMs: number): string {
+  const who = manager === '' ? 'Somebody' : manager;
+  return `${who} undoes each correction: put off by ${Math.round(delayMs / 1_000)} s; stop it, or ignore the field (drift.ignore)`;
 }

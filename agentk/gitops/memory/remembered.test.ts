@@ -59,7 +59,7 @@ describe('What is remembered of objects', () => {
     [
       'a text that is no set of fields',
       {
-        ...written,
+        ...good,
         texts: [
           ['v1', '1'],
           ['v1', '{}'],
