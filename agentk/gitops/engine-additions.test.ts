@@ -70,6 +70,17 @@ describe('What somebody adds where it weakens what Git describes', () => {
     expect(spec.containers[0]).not.toHaveProperty('command');
   });
 
+  it('is left where Git only merges into the object, or where nobody is to be overruled', async () => {
+    const { metadata, ...policy } = denyAll();
+    const merged = { ...policy, metadata: { ...metadata, annotations: { 'kas.gitops/apply': 'merge' } } };
+    await start({ driftAdditions: 'remove' }, merged);
+    await patch('networkpolicy', 'deny', { spec: { ingress: [{}] } });
+    expect(await engine.drift(() => true)).toMatchObject({ outcome: 'reported' });
+    await start({ driftAdditions: 'remove', conflictPolicy: 'report' }, deployment(namespace, 'web'));
+    await patch('deployment', 'web', command);
+    expect(await engine.drift(({ id }) => id.name === 'web')).toMatchObject({ outcome: 'reported' });
+  });
+
   it('is nothing to tell when it comes from a manager that a rule exempts', async () => {
     const any = { group: '*', kind: '*', namespace: '', name: '', labelSelector: '' };
     const ignoreRules = [{ target: any, jsonPointers: [], managers: ['injector'] }];

@@ -3,7 +3,7 @@ import { isAbort, toError, UnavailableError, UserError } from '../../lib/errors.
 import { Latest } from '../../lib/latest.ts';
 import type { Logger } from '../../lib/log.ts';
 import { formatObjectId } from '../../lib/object-id.ts';
-import type { DriftPolicy } from '../../lib/unit-policy.ts';
+import type { AdditionPolicy, DriftPolicy } from '../../lib/unit-policy.ts';
 import type { LiveObject } from '../kube/cluster.ts';
 import { KubeError } from '../kube/kube-error.ts';
 import { classifyRefusal } from './apply/apply-errors.ts';
@@ -104,7 +104,7 @@ export class UnitSync {
         parts,
         applySetId: this.applySetId,
         policy: () => this.#driftPolicy(),
-        additions: () => this.#unit.driftAdditions,
+        additions: () => additionPolicyOf(this.#unit),
         wanted: (tracked) =>
           !writesNothing(this.#unit) && this.#wanted.has(tracked.key) && this.#objects.get(tracked.key) === tracked,
         report: (tracked, found) => {
@@ -378,6 +378,11 @@ export class UnitSync {
     this.#log.failed(bundle, reason, error);
     this.#retry.tryAgain(transient ? 'soon' : 'slowly');
   }
+}
+
+/** Where nobody is to be overruled, nobody's fields are taken away. */
+function additionPolicyOf({ driftAdditions, conflictPolicy }: Unit): AdditionPolicy {
+  return driftAdditions === 'remove' && conflictPolicy === 'report' ? 'report' : driftAdditions;
 }
 
 function sameBundle(a: UnitBundle, b: UnitBundle): boolean {

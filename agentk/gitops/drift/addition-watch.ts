@@ -44,7 +44,8 @@ export class AdditionWatch {
     const { manager = '', at: changedAt } = additions[0]?.change ?? {};
     const finding: Finding = { deleted: false, fields, manager, changedAt, detectedAt: new Date(this.#deps.now()) };
     const removable = additions.filter((addition) => addition.removable);
-    if (wanted === 'remove' && policy === 'correct' && removable.length > 0) {
+    const shared = tracked.desired.manifest.handling.mode === 'merge';
+    if (wanted === 'remove' && policy === 'correct' && removable.length > 0 && !shared) {
       return this.#deps.remove(tracked, live, removable, finding);
     }
     this.#told.set(tracked.key, identity);
