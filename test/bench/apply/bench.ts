@@ -21,21 +21,24 @@ const WARM_UP = 500;
 
 /**
  * agentk's engine beside those of others, on one control plane. `--only TEXT` runs the workloads whose name holds the
- * text, and may be given more than once; `--rounds N` measures everybody so many times.
+ * text, and may be given more than once; `--rounds N` measures nobody more often; `--skip argo` leaves a
+ * peer out.
  */
 export const run: Bench = async (options, signal) => {
-  const { wanted, rounds } = parseOptions(options.args);
+  const { wanted, rounds, skip } = parseOptions(options.args);
   await using controlPlane = await startControlPlane({ progress: options.progress }, signal);
   await using api = new Api(controlPlane);
   await using agent = await Agent.start(controlPlane, []);
   const all = await contenders(controlPlane, api, agent, options.progress, signal);
+  const skipped = new Set(Object.entries(all).flatMap(([key, contender]) => (skip.includes(key) ? contender : [])));
   const figures: Figure[] = [];
   await establish(api, widgetDefinition());
   const workloads = THROUGHPUT.filter(({ name }) => wanted(name));
   if (workloads.length > 0) await prepare(api, all, signal);
   for (const workload of workloads) {
-    const limited = rounds === undefined ? workload : { ...workload, rounds: { fast: rounds, flux: rounds, slow: rounds } };
-    figures.push(...(await throughput(limited, all, api, options.progress, signal)));
+    const { fast, flux, slow } = workload.rounds;
+    const limited = { fast: Math.min(fast, rounds), flux: Math.min(flux, rounds), slow: Math.min(slow, rounds) };
+    figures.push(...(await throughput({ ...workload, rounds: limited }, all, skipped, api, options.progress, signal)));
   }
   const parts = { agent, api, progress: options.progress };
   for (const [name, measure] of steadyWorkloads(parts, controlPlane)) {
@@ -84,18 +87,22 @@ type UnitMeasure = (
 
 interface Options {
   readonly wanted: (workload: string) => boolean;
-  readonly rounds: number | undefined;
+  /** At most so many of each. */
+  readonly rounds: number;
+  /** Names of `Contenders`. */
+  readonly skip: readonly string[];
 }
 
 function parseOptions(args: BenchOptions['args']): Options {
   const { values } = parseArgs({
     args: [...args],
-    options: { only: { type: 'string', multiple: true }, rounds: { type: 'string' } },
+    options: { only: { type: 'string', multiple: true }, rounds: { type: 'string' }, skip: { type: 'string', multiple: true } },
   });
-  const { only = [''], rounds } = values;
+  const { only = [''], rounds = 'Infinity', skip = [] } = values;
   return {
     wanted: (workload) => only.some((text) => workload.includes(text)),
-    rounds: rounds === undefined ? undefined : Number(rounds),
+    rounds: Number(rounds),
+    skip,
   };
 }
 

@@ -23,6 +23,8 @@ export interface Contenders {
   readonly flux: Contender;
   readonly kubectl: Contender;
   readonly argo: Contender;
+  /** With its check against the schemas switched off, which nobody else here can do without. */
+  readonly argoUnchecked: Contender;
 }
 
 /** Requests that the raw client has in flight, as agentk has. */
@@ -73,10 +75,8 @@ export async function contenders(
       apply: program(flux, '--concurrency', String(FLUX_CONCURRENCY)),
     },
     kubectl: { name: 'kubectl apply --server-side', apply: kubectl },
-    argo: {
-      name: 'Argo CD, ServerSideApply, Validate=false, no rate limit',
-      apply: program(argocd, '--server-side', '--validate=false'),
-    },
+    argo: { name: 'Argo CD, ServerSideApply, no rate limit', apply: program(argocd, '--server-side') },
+    argoUnchecked: { name: 'the same, Validate=false', apply: program(argocd, '--server-side', '--validate=false') },
   };
 }
 

@@ -12,7 +12,7 @@ import { createLogger } from '../../../lib/log.ts';
 import { DEFAULT_POLICY } from '../../../lib/unit-policy.ts';
 import { type ConnectRequest, type ConnectResponse, SessionService } from '../../../proto/gen/kas/agent/v1/session.ts';
 
-const PATIENCE_MS = 120_000;
+const PATIENCE_MS = 600_000;
 
 type Task = { readonly bundle: UnitBundle; readonly sent: (at: number) => void } | 'configuration';
 
