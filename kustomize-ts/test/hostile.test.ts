@@ -2,7 +2,7 @@ import { Kustomize, KustomizeError } from 'kustomize-ts';
 
 /** Small bounds, so that each end is near. */
 const LIMITS = {
-  timeMs: 8_000,
+  timeMs: 12_000,
   memoryBytes: 192 << 20,
   maxFileBytes: 64 << 20,
   maxTotalBytes: 128 << 20,

@@ -85,10 +85,10 @@ it('ends with what reading a file ended with', async () => {
 });
 
 it('does not count the time that reading takes', async () => {
-  await using quick = new Kustomize({ workers: 1, limits: { timeMs: 5_000 } });
+  await using quick = new Kustomize({ workers: 1, limits: { timeMs: 10_000 } });
   let release: (() => void) | undefined;
   const slow = async (path: string): Promise<string> => {
-    if (path === 'base/a.yaml') await new Promise<void>((resolve) => void (release = () => setTimeout(resolve, 6_000)));
+    if (path === 'base/a.yaml') await new Promise<void>((resolve) => void (release = () => setTimeout(resolve, 11_000)));
     return await (readFrom(FILES) as (path: string) => Promise<string>)(path);
   };
   const building = quick.build({ readFile: slow, path: 'over' });
@@ -128,19 +128,19 @@ describe('a signal', () => {
   });
 
   it('ends a build that calculates', async () => {
-    const chain = Object.fromEntries([
-      ['c0/kustomization.yaml', 'resources: [a.yaml]\n'],
-      ['c0/a.yaml', CONFIG_MAP],
-      ...Array.from({ length: 5_000 }, (_, i) => [`c${i + 1}/kustomization.yaml`, `resources: [../c${i}]\nnamePrefix: a\n`]),
-    ]) as Record<string, string>;
+    // Each level is built twice by the one above it: there is nothing more to read after the first way down.
+    const files: Record<string, string> = { 'l0/kustomization.yaml': 'resources: [a.yaml]\n', 'l0/a.yaml': CONFIG_MAP };
+    for (let level = 1; level <= 25; level += 1) {
+      for (const side of ['a', 'b'])
+        files[`l${level}${side}/kustomization.yaml`] = `namePrefix: ${side}-\nresources: [../l${level - 1}]\n`;
+      files[`l${level}/kustomization.yaml`] = `resources: [../l${level}a, ../l${level}b]\n`;
+    }
     const abort = new AbortController();
-    const asked: string[] = [];
-    const readFile = (path: string): Promise<string> => {
-      // The module calculates from here on, as long as nothing is missing.
-      if (path === 'c4500') setImmediate(() => abort.abort(new Error('stop')));
-      return (readFrom(chain, asked) as (path: string) => Promise<string>)(path);
+    const readFile = async (path: string): Promise<string> => {
+      if (path === 'l1b/kustomization.yaml') setImmediate(() => abort.abort(new Error('stop')));
+      return await (readFrom(files) as (path: string) => Promise<string>)(path);
     };
-    await expect(kustomize.build({ readFile, path: 'c5000' }, abort.signal)).rejects.toThrow('stop');
+    await expect(kustomize.build({ readFile, path: 'l25' }, abort.signal)).rejects.toThrow('stop');
   });
 });
 
