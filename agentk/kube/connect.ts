@@ -28,7 +28,11 @@ export async function connectTls(
     socket?.destroy();
     signal.throwIfAborted();
     const cause = limit.aborted ? `no answer within ${CONNECT_TIMEOUT_MS / 1000} s` : toError(error).message;
-    throw new TransportError(`Cannot connect to ${server.host}: ${cause}`, { maybeProcessed: false, cause: error });
+    throw new TransportError(`Cannot connect to ${server.host}: ${cause}`, {
+      maybeProcessed: false,
+      untrusted: socket !== undefined && !limit.aborted,
+      cause: error,
+    });
   }
 }
 

@@ -105,6 +105,10 @@ export class ConnectionPool {
         else this.#connections.push(connection);
         return connection;
       })
+      .catch((error: unknown) => {
+        if (error instanceof TransportError && error.untrusted) this.#access.renew(credentials);
+        throw error;
+      })
       .finally(() => {
         this.#opening = undefined;
         this.#wakeAll();

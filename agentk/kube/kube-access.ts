@@ -32,7 +32,7 @@ export interface KubeAccess {
   readonly proxy: URL | undefined;
   /** Rejects with a `KubeError` of code 0 when they cannot be had: a plugin that fails, a file that is missing. */
   credentials(signal: AbortSignal): Promise<Credentials>;
-  /** The server refused `credentials` (401): the next ones are read afresh from where they come from. */
+  /** The server refused `credentials` (401), or TLS failed with them: the next ones are read afresh from where they come from. */
   renew(credentials: Credentials): void;
 }
 
