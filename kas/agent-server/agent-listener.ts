@@ -12,6 +12,8 @@ const MAX_MESSAGE_BYTES = 1 << 20;
 /** Below the idle timeout of common load balancers; GitLab's kas pings as often. */
 const KEEPALIVE_PERIOD_MS = 50_000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
+/** Of one connection, whoever opened it: an agent has a few, one of GitLab 13.8 one for each project. */
+const MAX_CALLS = 1_000;
 
 /** The port that agents connect to: gRPC, also in a WebSocket for networks that let nothing else through. */
 export function createAgentListener({ address, tls, graceMs }: AgentListenerOptions): GrpcListener {
@@ -24,6 +26,7 @@ export function createAgentListener({ address, tls, graceMs }: AgentListenerOpti
     serverOptions: {
       'grpc.keepalive_time_ms': KEEPALIVE_PERIOD_MS,
       'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+      'grpc.max_concurrent_streams': MAX_CALLS,
       'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
       'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
     },

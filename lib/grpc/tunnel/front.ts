@@ -11,7 +11,7 @@ import { MAX_TUNNEL_MESSAGE_BYTES, TUNNEL_PROTOCOL, tunnelSocket } from './strea
 
 /** How every HTTP/2 connection begins, RFC 9113, section 3.4. */
 const PREFACE_START = 'PRI';
-/** For the first bytes of a connection, its TLS handshake and the head of its request. */
+/** For the TLS handshake of a connection, and then for all until it is known to carry gRPC. */
 const OPENING_TIMEOUT_MS = 20_000;
 const GOING_AWAY = 1001;
 const PROTOCOL_ERROR = 1002;
@@ -22,6 +22,8 @@ export interface TunnelFrontOptions {
   readonly address: ListenAddress;
   /** In PEM; plain text without. */
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
+  /** How long a connection may take until it is known to carry gRPC. */
+  readonly openingTimeoutMs?: number | undefined;
 }
 
 /** One port for gRPC and for gRPC in a WebSocket. TLS clients choose by ALPN; others are told apart by their first bytes. */
@@ -36,21 +38,31 @@ export class TunnelFront {
     handleProtocols: (offered) => (offered.has(TUNNEL_PROTOCOL) ? TUNNEL_PROTOCOL : false),
   });
   readonly #sockets = new Set<Socket>();
+  /** Of connections that have not said yet what they carry. */
+  readonly #deadlines = new WeakMap<Duplex, NodeJS.Timeout>();
   readonly #listener: NetServer;
 
   constructor(server: Server, options: TunnelFrontOptions) {
     this.#options = options;
     const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
     this.#inject = (connection) => injector.injectConnection(connection);
-    this.#http = createHttpServer({ headersTimeout: OPENING_TIMEOUT_MS, connectionsCheckingInterval: 5_000 }, (_, response) => {
-      response.writeHead(404, { 'content-type': 'text/plain' }).end('this port speaks gRPC, also through a WebSocket\n');
+    // Its own timeouts count only for connections that it accepts itself.
+    this.#http = createHttpServer((_, response) => {
+      response
+        .writeHead(404, { 'content-type': 'text/plain', connection: 'close' })
+        .end('this port speaks gRPC, also through a WebSocket\n');
     });
     this.#http.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
     this.#listener =
       options.tls === undefined
         ? createServer((socket) => this.#accept(socket))
         : createTlsServer(
-            { ...options.tls, ALPNProtocols: ['h2', 'http/1.1'], minVersion: 'TLSv1.2', handshakeTimeout: OPENING_TIMEOUT_MS },
+            {
+              ...options.tls,
+              ALPNProtocols: ['h2', 'http/1.1'],
+              minVersion: 'TLSv1.2',
+              handshakeTimeout: options.openingTimeoutMs ?? OPENING_TIMEOUT_MS,
+            },
             (socket) => this.#acceptTls(socket),
           );
     // A client that cannot speak TLS, or does not trust the certificate, is its own affair.
@@ -99,20 +111,24 @@ export class TunnelFront {
   }
 
   #accept(socket: Socket): void {
-    socket.setTimeout(OPENING_TIMEOUT_MS, () => socket.destroy());
+    // Not by silence: a client that sends a byte now and then would stay for ever.
+    const deadline = setTimeout(() => socket.destroy(), this.#options.openingTimeoutMs ?? OPENING_TIMEOUT_MS);
+    this.#deadlines.set(socket, deadline);
+    socket.once('close', () => clearTimeout(deadline));
     socket.once('readable', () => {
       const first = socket.read() as Buffer | null;
       if (first === null) return;
-      socket.setTimeout(0);
-      socket.removeAllListeners('timeout');
       socket.unshift(first);
       const start = first.toString('latin1', 0, PREFACE_START.length);
-      if (PREFACE_START.startsWith(start)) this.#inject(socket);
-      else this.#http.emit('connection', socket);
+      if (PREFACE_START.startsWith(start)) {
+        clearTimeout(deadline);
+        this.#inject(socket);
+      } else this.#http.emit('connection', socket);
     });
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    clearTimeout(this.#deadlines.get(socket));
     const offered = request.headers['sec-websocket-protocol'] ?? '';
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       webSocket.on('error', () => webSocket.terminate());

@@ -12,12 +12,12 @@ const PRIORITY = 0x20;
 const PRIORITY_BYTES = 5;
 /** The size of frames that every peer takes, RFC 9113, section 4.2. */
 const MAX_FRAME_BYTES = 16_384;
-/** Of the headers of one call; Node allows as much. */
+/** Of the headers of one call, with what their frames take; Node allows as much. Empty frames count, or they had no end. */
 const MAX_BLOCK_BYTES = 64 << 10;
 
 interface Block {
   readonly streamId: number;
-  readonly flags: number;
+  flags: number;
   readonly fragments: Buffer[];
   bytes: number;
 }
@@ -72,10 +72,12 @@ function extend(block: Block | undefined, type: number, frame: Buffer): Block {
   const streamId = frame.readUInt32BE(5);
   const fragment = type === HEADERS ? withoutPadding(frame, flags) : frame.subarray(FRAME_HEAD_BYTES);
   if ((type === HEADERS) !== (block === undefined)) throw new Error('frames of headers are out of order');
-  const bytes = (block?.bytes ?? 0) + fragment.length;
-  if (bytes > MAX_BLOCK_BYTES) throw new Error('the headers are too large');
-  const kept = (block?.flags ?? flags) & END_STREAM;
-  return { streamId, flags: kept | (flags & END_HEADERS), fragments: [...(block?.fragments ?? []), fragment], bytes };
+  const extended = block ?? { streamId, flags: flags & END_STREAM, fragments: [], bytes: 0 };
+  extended.bytes += FRAME_HEAD_BYTES + fragment.length;
+  if (extended.bytes > MAX_BLOCK_BYTES) throw new Error('the headers are too large');
+  extended.fragments.push(fragment);
+  extended.flags |= flags & END_HEADERS;
+  return extended;
 }
 
 /** The fragment without what RFC 9113, section 6.2, allows around it. */

@@ -16,6 +16,11 @@ export async function tunnelSocket(webSocket: WebSocket, incoming: Duplex = new 
   const stream = createWebSocketStream(webSocket);
   stream.on('error', () => stream.destroy());
   const [near, far] = await socketPair();
+  if (stream.destroyed) {
+    near.destroy();
+    far.destroy();
+    throw new Error('the WebSocket was closed before it was used');
+  }
   near.on('error', () => near.destroy());
   near.once('close', () => stream.destroy());
   stream.once('close', () => near.destroySoon());
