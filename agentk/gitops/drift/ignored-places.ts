@@ -59,8 +59,8 @@ function othersOn(live: LiveObject, manager: string): readonly ManagedFieldsEntr
   return (live.metadata.managedFields ?? []).filter((entry) => !isApplyEntry(entry, manager));
 }
 
-/** Without what says that a node itself is there, and without merge keys: neither can be left out of an apply. */
-function leavesOf(fields: FieldsV1, keys: FieldKeys): readonly FieldKeys[] {
+/** Fields of a set. Without what says that a node itself is there, and without merge keys: neither can be left out of an apply. */
+export function leavesOf(fields: FieldsV1, keys: FieldKeys): readonly FieldKeys[] {
   return Object.entries(fields).flatMap(([key, child]) => {
     const inKey = keys.at(-1)?.startsWith('k:') === true && key.startsWith('f:') && key.slice(2) in mergeKeys(keys.at(-1) ?? '');
     if (key === '.' || inKey) return [];

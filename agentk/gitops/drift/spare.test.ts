@@ -41,6 +41,17 @@ describe('sparing', () => {
     });
   });
 
+  it('keeps what only we hold of a map that others hold in part', () => {
+    const data = (...names: readonly string[]): FieldsV1 => ({
+      'f:spec': { 'f:map': Object.fromEntries(names.map((name) => [`f:${name}`, {}])) },
+    });
+    const map = { a: 'edited', b: 'theirs', c: 'added', gone: 'kept' };
+    const shared = live({ spec: { map } }, entry(manager, 'Apply', data('a', 'b', 'gone')), entry('x', 'Update', data('b', 'c')));
+    const spared = (spec: object): unknown => specOf(sparing(body({ spec }), pointer('/spec/map'), shared, manager));
+    expect(spared({ map: { a: '1', b: '2', new: '3' } })).toEqual({ map: { a: 'edited', gone: 'kept' } });
+    expect(spared({})).toEqual({ map: { a: 'edited', gone: 'kept' } });
+  });
+
   it('does not put back what somebody removed', () => {
     const removed = live({ spec: {} }, entry(manager, 'Apply', { 'f:spec': {} }));
     expect(specOf(sparing(body({ spec: { replicas: 2 } }), pointer('/spec/replicas'), removed, manager))).toEqual({});

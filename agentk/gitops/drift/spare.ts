@@ -1,7 +1,7 @@
-import type { LiveObject } from '../../kube/cluster.ts';
-import type { FieldKeys } from './fields-v1.ts';
+import type { FieldsV1, LiveObject } from '../../kube/cluster.ts';
+import { applyEntry, type FieldKeys, nodeAt } from './fields-v1.ts';
 import type { Ignored } from './ignored.ts';
-import { type IgnoredPlace, ignoredPlaces, isHeldBy, removeAt, tokenAt } from './ignored-places.ts';
+import { type IgnoredPlace, ignoredPlaces, isHeldBy, leavesOf, removeAt, tokenAt } from './ignored-places.ts';
 import { isRecord } from './live-values.ts';
 
 type Json = Record<string, unknown>;
@@ -9,7 +9,7 @@ type Json = Record<string, unknown>;
 /**
  * The body of an apply that leaves ignored fields as they are: one that another manager holds is left out, so that its value
  * stays with that one; one that nobody else holds takes the live value, so that it is neither reset to Git's nor, when Git
- * drops it, to the server's default.
+ * drops it, to the server's default. Where a pointer names what several hold in part (a whole map), each part is treated so.
  *
  * @param body The object as Git wants it, JSON with our labels.
  */
@@ -23,7 +23,23 @@ export function sparing(body: string, ignored: Ignored, live: LiveObject, manage
 function spare(wanted: Json, { keys, within }: IgnoredPlace, live: LiveObject, manager: string): void {
   const path = [...keys, ...within.map((token) => `f:${token}`)];
   // What is owned as a whole cannot be left out in part.
-  if (within.length === 0 && isHeldBy(live, keys, manager)) return removeAt(wanted, path);
+  if (within.length > 0 || !isHeldBy(live, keys, manager)) return keepLive(wanted, path, live);
+  const ours = nodeAt(applyEntry(live, manager)?.fieldsV1, keys);
+  if (ours === undefined || !holdsAlone(ours, keys, live, manager)) return removeAt(wanted, path);
+  // The API server removes what an apply leaves out and only we hold.
+  const value = tokenAt(wanted, path) ?? {};
+  if (!isRecord(value) || !isRecord(tokenAt(live, path))) return keepLive(wanted, path, live);
+  setAt(wanted, path, value);
+  const parts = new Set([...Object.keys(ours), ...Object.keys(value).map((name) => `f:${name}`)]);
+  for (const part of parts) if (part.startsWith('f:')) spare(wanted, { keys: [...keys, part], within: [] }, live, manager);
+}
+
+/** Whether a field of the set is held by nobody but us. */
+function holdsAlone(ours: FieldsV1, keys: FieldKeys, live: LiveObject, manager: string): boolean {
+  return leavesOf(ours, keys).some((leaf) => !isHeldBy(live, leaf, manager));
+}
+
+function keepLive(wanted: Json, path: FieldKeys, live: LiveObject): void {
   const value = tokenAt(live, path);
   if (value === undefined) removeAt(wanted, path);
   else setAt(wanted, path, value);

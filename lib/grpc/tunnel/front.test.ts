@@ -26,6 +26,7 @@ test('a client that never ends the head of its request is cut off, however busy 
   const more = setInterval(() => socket.write('x'), 20);
   await once(socket, 'close');
   clearInterval(more);
+  expect(socket.destroyed).toBe(true);
 });
 
 test('a WebSocket that was opened stays', async () => {
