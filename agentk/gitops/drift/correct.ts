@@ -47,11 +47,13 @@ export class Corrector {
 
   /** Corrects what was handed to `renew`. */
   async restore(tracked: TrackedObject, delayMs: number): Promise<void> {
+    let begun = false;
     try {
       if (delayMs > 0) await sleep(delayMs, this.#signal);
       await tracked.exclusively(async () => {
         const pending = this.#pending.get(tracked.key);
         this.#pending.delete(tracked.key);
+        begun = true;
         if (pending === undefined || !this.#deps.wanted(tracked)) return;
         // A sync may have been faster.
         const done: Resolution = { outcome: 'corrected', message: '', resolvedAt: this.#date() };
@@ -63,7 +65,8 @@ export class Corrector {
         this.#deps.changed(tracked);
       });
     } finally {
-      this.#pending.delete(tracked.key);
+      // What came while this correction was written is for the next one.
+      if (!begun) this.#pending.delete(tracked.key);
     }
   }
 
