@@ -10,8 +10,8 @@ let raw: RawApi;
 let agentId: number;
 let engine: TestEngine;
 
-function start(): TestEngine {
-  const started = new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId, namespace });
+function start(podName = ''): TestEngine {
+  const started = new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId, namespace, podName });
   started.configure(unit('one', { defaultNamespace: namespace, inventoryPolicy: 'adopt_all' }));
   return started;
 }
@@ -129,6 +129,55 @@ describe('An object with a field that cannot be changed', () => {
     await engine.apply('one', [claim('1Gi', 'ReadWriteOnce')], 'progressing', 'synced');
     const state = await engine.apply('one', [claim('1Gi', 'ReadWriteMany')], 'failed');
     expect(state.objects[0]?.message).toContain('PersistentVolumeClaim objects are never deleted for that');
+  });
+
+  it('is not deleted where Kubernetes would delete its claims, too', async () => {
+    const set = (serviceName: string): Manifest => {
+      const { spec, metadata } = app('a');
+      const policy = { persistentVolumeClaimRetentionPolicy: { whenDeleted: 'Delete' } };
+      return mayBeRecreated({
+        apiVersion: 'apps/v1',
+        kind: 'StatefulSet',
+        metadata,
+        spec: { ...(spec as object), ...policy, serviceName },
+      });
+    };
+    const at = `/apis/apps/v1/namespaces/${namespace}/statefulsets/app`;
+    await engine.apply('one', [set('a')]);
+    const uid = await uidOf(at);
+    const state = await engine.apply('one', [set('b')], 'failed');
+    expect(state.objects[0]).toMatchObject({ reason: 'Immutable' });
+    expect(state.objects[0]?.message).toContain('the volume claims would be deleted with it');
+    expect(await uidOf(at)).toBe(uid);
+  });
+
+  it('is not deleted when the agent runs from it', async () => {
+    const rbac = 'rbac.authorization.k8s.io';
+    const account: Manifest = { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'agentk', namespace } };
+    const binding = (role: string): Manifest =>
+      mayBeRecreated({
+        apiVersion: `${rbac}/v1`,
+        kind: 'RoleBinding',
+        metadata: { name: 'agentk', namespace },
+        roleRef: { apiGroup: rbac, kind: 'ClusterRole', name: role },
+        subjects: [{ kind: 'ServiceAccount', name: 'agentk', namespace }],
+      });
+    const at = `/apis/${rbac}/v1/namespaces/${namespace}/rolebindings/agentk`;
+    await engine.apply('one', [account, binding('view')]);
+    const uid = await uidOf(at);
+    const containers = [{ name: 'agentk', image: 'example.org/agentk:1' }];
+    const pod = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'agentk-0' },
+      spec: { serviceAccountName: 'agentk', containers },
+    };
+    await raw.create(path('pods', '').slice(0, -1), pod);
+    await engine[Symbol.asyncDispose]();
+    engine = start('agentk-0');
+    const state = await engine.apply('one', [account, binding('edit')], 'failed');
+    expect(state.objects.find(({ id }) => id.kind === 'RoleBinding')?.message).toContain('agentk itself runs from it');
+    expect(await uidOf(at)).toBe(uid);
   });
 
   it("is not deleted before it is the unit's", async () => {

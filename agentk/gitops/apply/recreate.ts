@@ -72,8 +72,22 @@ export async function mayRecreate(
   if (live.metadata.deletionTimestamp !== undefined) return waiting(id);
   if (!isOurs(live, input))
     return stays('the object was not applied by this unit yet, so it does not delete it: delete it by hand');
+  // Without it nobody is there to create it anew.
+  if (await input.parts.ownParts.has(id, signal)) return stays('agentk itself runs from it: change it by hand');
+  if (takesClaimsAlong(live)) return stays(CLAIMS_STAY);
   const invalid = await dryRunOfNew(desired, live, ref, input, signal);
   return invalid === undefined ? { live, ref } : stays(`the new object would be refused, so the old one stays: ${invalid}`);
+}
+
+const CLAIMS_STAY =
+  'the volume claims would be deleted with it: set spec.persistentVolumeClaimRetentionPolicy.whenDeleted to Retain first';
+
+/** Whether Kubernetes deletes the claims of a StatefulSet, and with them data, when it is deleted. */
+function takesClaimsAlong({ kind, spec }: LiveObject): boolean {
+  const { persistentVolumeClaimRetentionPolicy: policy } = (spec ?? {}) as {
+    readonly persistentVolumeClaimRetentionPolicy?: { readonly whenDeleted?: string };
+  };
+  return kind === 'StatefulSet' && policy?.whenDeleted === 'Delete';
 }
 
 /** Whether a refusal is of that kind. */
