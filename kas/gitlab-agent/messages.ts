@@ -23,13 +23,14 @@ const LOG_LEVELS: Readonly<Record<LogLevel, LogLevelEnum>> = {
 const PIECE_BYTES = 128 << 10;
 
 /**
- * The units such an agent can work on: one for each project, since it refuses a configuration that names a project twice,
- * and none that is suspended, since it knows no suspension and leaves alone what it is not told of.
+ * The units such an agent can work on: the first of each project, since it refuses a configuration that names a project
+ * twice, and none that is suspended, since it knows no suspension and leaves alone what it is not told of. Another unit of
+ * the project never takes the place of a suspended one: the agent would prune the objects of the one for the other.
  */
 export function unitsFor138(units: readonly AgentUnit[]): readonly AgentUnit[] {
   const byProject = new Map<string, AgentUnit>();
-  for (const unit of units) if (!unit.suspended && !byProject.has(unit.project)) byProject.set(unit.project, unit);
-  return [...byProject.values()];
+  for (const unit of units) if (!byProject.has(unit.project)) byProject.set(unit.project, unit);
+  return [...byProject.values()].filter(({ suspended }) => !suspended);
 }
 
 export function fromConfiguration({ units, logLevel }: AgentConfiguration): AgentConfigurationMessage {
