@@ -62,6 +62,24 @@ test('a pin that expires is gone, and that is told', async () => {
   await running;
 });
 
+test('pins that expire together are told of all their agents', async () => {
+  const stop = new AbortController();
+  const overrides = await FileUnitOverrides.open(file);
+  const running = overrides.run(() => undefined, stop.signal);
+  const pin = { commitId: COMMIT, expiresAt: new Date(Date.now() + 500), since: SINCE, reason: '' };
+  await overrides.change(1, 'shop', { pin });
+  await overrides.change(2, 'shop', { pin });
+  const told = new Set<number>();
+  await new Promise<void>((resolve) =>
+    overrides.onChange((agentId) => {
+      if (told.add(agentId).size === 2) resolve();
+    }),
+  );
+  expect(told).toEqual(new Set([1, 2]));
+  stop.abort();
+  await running;
+});
+
 test('a change that cannot be stored is refused and changes nothing', async () => {
   const overrides = await FileUnitOverrides.open(join(folder, 'missing', 'overrides.json'));
   await expect(overrides.change(1, 'shop', { suspension: { since: SINCE, reason: '' } })).rejects.toMatchObject({

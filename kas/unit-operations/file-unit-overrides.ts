@@ -82,19 +82,25 @@ export class FileUnitOverrides implements UnitOverrides, Part {
     this.#tell(agentId);
   }
 
-  /** Sets the timer for the pin that expires next. */
+  /** Sets the timer for the pins that expire next. */
   #expire(): void {
     clearTimeout(this.#expiry);
+    const since = this.#now();
     const ends = [...this.#agents].flatMap(([agentId, units]) =>
       [...units.values()].flatMap(({ pin }) => (pin?.expiresAt === undefined ? [] : [{ agentId, at: pin.expiresAt.getTime() }])),
     );
-    const next = ends.filter(({ at }) => at > this.#now()).toSorted((a, b) => a.at - b.at)[0];
-    if (next === undefined) return;
-    const delayMs = Math.min(next.at - this.#now(), LONGEST_TIMER_MS);
-    this.#expiry = setTimeout(() => {
-      this.#expire();
-      this.#tell(next.agentId);
-    }, delayMs);
+    const coming = ends.filter(({ at }) => at > since);
+    if (coming.length === 0) return;
+    const next = Math.min(...coming.map(({ at }) => at));
+    this.#expiry = setTimeout(
+      () => {
+        // Several may end at once, or while the timer was late.
+        const ended = coming.filter(({ at }) => at <= this.#now());
+        this.#expire();
+        for (const agentId of new Set(ended.map((end) => end.agentId))) this.#tell(agentId);
+      },
+      Math.min(next - since, LONGEST_TIMER_MS),
+    );
   }
 
   #tell(agentId: number): void {
