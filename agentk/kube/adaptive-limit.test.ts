@@ -60,6 +60,22 @@ describe('AdaptiveLimit', () => {
     expect(limit.limit).toBe(4);
   });
 
+  it.each(Array.from({ length: 20 }, (_, pauseMs) => pauseMs))(
+    'goes on after a pause of %d looks at the clock',
+    async (pauseMs) => {
+      let looks = 0;
+      const limit = new AdaptiveLimit(1, () => {
+        looks += 1;
+        return looks;
+      });
+      (await limit.turn(false, signal)).end({ overloaded: true, pauseMs });
+      // The pause ends after any of the looks, also between two that belong together.
+      const turn = await limit.turn(false, AbortSignal.timeout(10_000));
+      expect(turn).toBeDefined();
+      turn.end({ overloaded: false });
+    },
+  );
+
   it('holds everybody back for the pause that the server asks for', async () => {
     const limit = new AdaptiveLimit(4);
     const before = performance.now();

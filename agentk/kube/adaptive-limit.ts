@@ -78,12 +78,11 @@ export class AdaptiveLimit {
       this.#inFlight += 1;
       next();
     }
-    const pauseMs = this.#pausedUntil - this.#now();
     clearTimeout(this.#timer);
     // Only those who wait keep the program running.
-    if (pauseMs > 0 && this.#waiting.first.size + this.#waiting.rest.size > 0) {
-      this.#timer = setTimeout(() => this.#grant(), Math.ceil(pauseMs));
-    }
+    const isPaused = this.#inFlight < this.limit && this.#waiting.first.size + this.#waiting.rest.size > 0;
+    // The pause may have ended since it was looked at: without a timer nobody would look again.
+    if (isPaused) this.#timer = setTimeout(() => this.#grant(), Math.max(1, Math.ceil(this.#pausedUntil - this.#now())));
   }
 
   async #wait(again: boolean, signal: AbortSignal): Promise<void> {
