@@ -115,6 +115,35 @@ test('plain files beside kustomizations are taken as they are, those of a kustom
   expect(names(rendering)).toEqual(['c', 'd', 'e']);
 });
 
+test('kustomizations that build on each other are an error, whatever else there is', async () => {
+  const rendering = await render(['**/*.yaml'], {
+    'a/kustomization.yaml': 'resources: [../b]\n',
+    'b/kustomization.yaml': 'resources: [../a]\n',
+    'c/kustomization.yaml': 'resources: [c.yaml]\n',
+    'c/c.yaml': configMap('c'),
+  });
+  expect(rendering.bundle).toBeUndefined();
+  expect(rendering.problems).toMatchObject([{ severity: 'error' }, { severity: 'error' }]);
+});
+
+test('what is built has the size limit that files have together', async () => {
+  const text = 'x'.repeat(900_000);
+  const layer = (base: string): string => `resources: [${base}/a, ${base}/b]\n`;
+  const rendering = await render(['top/'], {
+    'top/kustomization.yaml': layer('.'),
+    'top/a/kustomization.yaml': 'resources: [../mid]\nnamePrefix: a-\n',
+    'top/b/kustomization.yaml': 'resources: [../mid]\nnamePrefix: b-\n',
+    'top/mid/kustomization.yaml': 'resources: [a, b, c]\n',
+    ...Object.fromEntries(
+      ['a', 'b', 'c'].flatMap((name) => [[`top/mid/${name}/kustomization.yaml`, `resources: [../base]\nnamePrefix: ${name}-\n`]]),
+    ),
+    'top/mid/base/kustomization.yaml': 'resources: [x.yaml]\n',
+    'top/mid/base/x.yaml': `${configMap('x')}data: {text: ${text}}\n`,
+  });
+  expect(rendering.bundle).toBeUndefined();
+  expect(rendering.problems).toMatchObject([{ reason: 'TotalSizeExceeded', file: 'top/kustomization.yaml' }]);
+});
+
 test('one object from two kustomizations is an error that names both', async () => {
   const rendering = await render(['a/', 'b/'], {
     'a/kustomization.yaml': 'resources: [c.yaml]\n',

@@ -22,6 +22,15 @@ export interface Built {
   readonly read: ReadonlySet<string>;
 }
 
+/** What is built of. */
+interface Commit {
+  readonly repository: GitalyRepository;
+  readonly id: string;
+  readonly tree: CommitTree;
+  /** Of all builds together: small files can build what is large. */
+  readonly output: { bytes: number };
+}
+
 export interface KustomizeBuildsDeps {
   readonly kustomize: Pick<Kustomize, 'build'>;
   readonly limits: ManifestLimits;
@@ -54,37 +63,28 @@ export class KustomizeBuilds {
     folders: readonly string[],
     signal: AbortSignal,
   ): Promise<readonly Built[]> {
-    const tree = new CommitTree(repository, commitId);
-    const built = await Promise.all(folders.map((folder) => this.#buildSurely(repository, commitId, tree, folder, signal)));
-    return built.filter(({ file }) => !built.some((other) => other.file !== file && other.read.has(file)));
+    const commit = { repository, id: commitId, tree: new CommitTree(repository, commitId), output: { bytes: 0 } };
+    const built = await Promise.all(folders.map((folder) => this.#buildSurely(commit, folder, signal)));
+    // Only what was built stands for its bases: two that read each other have both failed, and both must be told of.
+    const good = built.filter(({ decoded }) => !decoded.problems.some(({ severity }) => severity === 'error'));
+    return built.filter(({ file }) => !good.some((other) => other.file !== file && other.read.has(file)));
   }
 
   /** A file that seems to be missing is looked for again after the commit was seen to be there. */
-  async #buildSurely(
-    repository: GitalyRepository,
-    commitId: string,
-    tree: CommitTree,
-    folder: string,
-    signal: AbortSignal,
-  ): Promise<Built> {
-    const first = await this.#build(repository, commitId, tree, folder, signal);
+  async #buildSurely(commit: Commit, folder: string, signal: AbortSignal): Promise<Built> {
+    const first = await this.#build(commit, folder, signal);
     if (!(first instanceof KustomizeError)) return first;
     if (!DOUBTFUL.has(first.code)) return failed(first, folder);
-    await requireCommit(repository, commitId, signal);
-    const second = await this.#build(repository, commitId, new CommitTree(repository, commitId), folder, signal);
+    const { repository, id } = commit;
+    await requireCommit(repository, id, signal);
+    const second = await this.#build({ ...commit, tree: new CommitTree(repository, id) }, folder, signal);
     return second instanceof KustomizeError ? failed(second, folder) : second;
   }
 
-  async #build(
-    repository: GitalyRepository,
-    commitId: string,
-    tree: CommitTree,
-    folder: string,
-    signal: AbortSignal,
-  ): Promise<Built | KustomizeError> {
+  async #build({ repository, id, tree, output }: Commit, folder: string, signal: AbortSignal): Promise<Built | KustomizeError> {
     const { kustomize, limits, cache } = this.#deps;
     const read = async (files: readonly FileEntry[], scope: AbortSignal): Promise<readonly Buffer[]> =>
-      (await readFiles(repository, commitId, files, limits, cache, scope)).map(({ content }) => content);
+      (await readFiles(repository, id, files, limits, cache, scope)).map(({ content }) => content);
     const readFile = async (path: string, scope: AbortSignal): Promise<Buffer> => {
       const found = await tree.lookup(path, scope);
       if (typeof found === 'string') throw notAFile(path, found);
@@ -93,7 +93,9 @@ export class KustomizeBuilds {
       return content;
     };
     try {
-      return await succeeded(await kustomize.build({ readFile, path: folder }, signal), folder, signal);
+      const result = await kustomize.build({ readFile, path: folder }, signal);
+      output.bytes += Buffer.byteLength(result.yaml);
+      return output.bytes > limits.maxTotalBytes ? tooLarge(result, folder, limits) : await succeeded(result, folder, signal);
     } catch (error) {
       if (error instanceof KustomizeError) return error;
       throw error;
@@ -132,6 +134,18 @@ async function succeeded(result: BuildResult, folder: string, signal: AbortSigna
     decoded: { objects: decoded.objects, problems: [...warningsOf(result.warnings, file), ...decoded.problems] },
     inputs: [...result.files, ...result.missing],
     read: new Set(result.files),
+  };
+}
+
+function tooLarge({ files, missing, warnings }: BuildResult, folder: string, { maxTotalBytes }: ManifestLimits): Built {
+  const file = kustomizationFile(folder, files);
+  const message = `What the unit's kustomizations build has more than ${maxTotalBytes} bytes together, reached at ${file}: build less, split the unit, or raise max_total_manifest_file_size in kas's configuration.`;
+  const problem: SourceProblem = { severity: 'error', reason: 'TotalSizeExceeded', message, file };
+  return {
+    file,
+    decoded: { objects: [], problems: [problem, ...warningsOf(warnings, file)] },
+    inputs: [...files, ...missing],
+    read: new Set(files),
   };
 }
 
