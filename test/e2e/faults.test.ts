@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -166,8 +165,14 @@ describe('a sync of 1,000 objects', () => {
     expect(await countWhenSynced(commit)).toBe(MANY);
   });
 
-  it('leaves nothing behind when the manifests go', async () => {
+  it('leaves nothing behind when the manifests go and a person has confirmed it', async () => {
     const commit = await repository.push({ [file]: configMap('many-0000', { edition: String(edition) }) });
+    const asked = await line.inPhase('many', Phase.PHASE_DEGRADED, commit);
+    expect(asked).toMatchObject({ reason: 'PruneNeedsConfirmation', message: expect.stringContaining('999 of 1000 objects') });
+    expect(await count()).toBe(MANY);
+    const access = ['--api', line.addresses.kasApi, '--secret-file', line.stack.files.apiSecret];
+    const unit = ['--agent', line.agent.name, '--unit', 'many', '--commit', commit];
+    await promisify(execFile)(process.execPath, ['kas/main.ts', 'unit', 'confirm-prune', ...access, ...unit], { cwd: CHECKOUT });
     await line.inPhase('many', Phase.PHASE_SYNCED, commit, 30_000);
     expect(await count()).toBe(1);
     expect((await labelled()).map(({ metadata }) => metadata.name)).toEqual(['app', 'many-0000']);
@@ -258,7 +263,8 @@ async function send(address: string, bytes: Buffer): Promise<void> {
   socket.resume();
   socket.setTimeout(500, () => socket.destroy());
   socket.write(bytes);
-  await once(socket, 'close');
+  // A reset is an answer, too.
+  await new Promise<void>((resolve) => socket.once('close', () => resolve()));
 }
 
 describe('the session of agentk', () => {

@@ -128,14 +128,18 @@ export class Line implements AsyncDisposable {
 
   /** Every object of the agent and its inventories with uid and resourceVersion: the same when nothing was written. */
   async footprint(): Promise<readonly string[]> {
+    // What agentk notes of its own work may be written a while after it.
+    const isNote = (name: string): boolean => /-state-\d+$/.test(name);
     const labelled = `?labelSelector=${encodeURIComponent(`kas.gitops/agent=${this.agent.id}`)}`;
     const paths = [...KINDS.map((kind) => `/${kind}${labelled}`), `/api/v1/namespaces/${this.agentNamespace}/configmaps`];
     const lists = await Promise.all(paths.map(async (path) => await this.cluster.list(path)));
     return lists
       .flatMap((objects, index) =>
-        objects.map(({ metadata }) =>
-          [paths[index]?.split('?')[0], metadata.namespace, metadata.name, metadata.uid, metadata.resourceVersion].join(' '),
-        ),
+        objects
+          .filter(({ metadata }) => !isNote(metadata.name))
+          .map(({ metadata }) =>
+            [paths[index]?.split('?')[0], metadata.namespace, metadata.name, metadata.uid, metadata.resourceVersion].join(' '),
+          ),
       )
       .toSorted();
   }
