@@ -130,9 +130,10 @@ class UnitEngine implements Engine, Part {
   configure(configuration: Configuration): void {
     const changed = this.#parts.health.configure(configuration.healthRules);
     if (changed.size > 0) this.#each((sync) => sync.reassess(changed));
-    this.#removals.configure(configuration);
     const names = new Set(configuration.units.map(({ name }) => name));
     for (const [name, running] of this.#units) if (!names.has(name)) this.#remove(name, running);
+    // After the units that leave: a tear-down begins when nothing of them is on its way.
+    this.#removals.configure(configuration);
     for (const unit of configuration.units) {
       const running = this.#units.get(unit.name);
       if (running === undefined) this.#add(unit);

@@ -81,6 +81,19 @@ describe('A unit that leaves the configuration', () => {
     expect((await get('m0'))?.metadata.labels).toEqual((await get('kept'))?.metadata.labels);
   });
 
+  it('takes along also what its last sync had on its way', async () => {
+    const large = one({ pruneBudget: { objects: 1000, percent: 100 } });
+    engine.configure(large, other());
+    await engine.apply('other', [configMap(namespace, 'kept')]);
+    await engine.apply('one', many(1));
+    engine.submit('one', many(300));
+    await api.until(path('m40'), (found) => found !== undefined, 'the sync to be in its middle');
+    engine.configure(other());
+    await gone(parent());
+    const live = await api.list(`/api/v1/namespaces/${namespace}/configmaps`);
+    expect(live.filter(({ metadata }) => /^m\d+$/.test(metadata.name))).toEqual([]);
+  });
+
   it('goes on after a restart in the middle', async () => {
     engine.configure(one(), other());
     await engine.apply('other', [configMap(namespace, 'kept')]);
