@@ -4,7 +4,7 @@ import type { DriftPolicy } from '../../../lib/unit-policy.ts';
 import type { ApiReader } from '../../../test/harness/api-reader.ts';
 import { useCluster } from '../../../test/harness/cluster.ts';
 import { actions, configMap, deployment, freshAgentId, type Manifest, reader, TestEngine, unit } from '../engine-fixture.ts';
-import { parentName } from '../inventory/inventory.ts';
+import { applySetId, parentName } from '../inventory/inventory.ts';
 
 const cluster = useCluster();
 let namespace: string;
@@ -133,6 +133,19 @@ describe('An engine that was restarted', () => {
     await using engine = start();
     expect(actions(await engine.apply('one', [configMap(namespace, 'a')]))).toEqual(['ConfigMap a unchanged']);
     expect(await api.get(configMaps('b'))).toBeDefined();
+  });
+
+  it('leaves such an object to another unit, also when that has no bundle yet and nobody watches the kind', async () => {
+    const account = { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'b', namespace } };
+    await before([configMap(namespace, 'a'), account]);
+    const two = applySetId(parentName(agentId, 'two'), namespace);
+    await kubectl('label', 'serviceaccount', 'b', '--overwrite', `applyset.kubernetes.io/part-of=${two}`);
+    const kinds = 'applyset.kubernetes.io/contains-group-kinds=ConfigMap';
+    await kubectl('annotate', 'configmap', '--overwrite', parentName(agentId, 'one'), kinds);
+    await using engine = new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId, namespace, handOverMs: 1 });
+    engine.configure(unit('one', { defaultNamespace: namespace }), unit('two', { defaultNamespace: namespace }));
+    expect(actions(await engine.apply('one', [configMap(namespace, 'a')]))).toEqual(['ConfigMap a unchanged']);
+    expect(await api.get(`/api/v1/namespaces/${namespace}/serviceaccounts/b`)).toBeDefined();
   });
 
   it('removes a field that was edited meanwhile and that Git has no more', async () => {

@@ -55,7 +55,9 @@ async function find(
 
 function isOurs(object: LiveObject, applySetId: string, { agentId, fieldManager }: EngineParts): boolean {
   if (foreignOwner(object, String(agentId), applySetId) !== undefined) return false;
-  return liveEntry(object).appliers.includes(fieldManager);
+  const { partOf = applySetId, appliers } = liveEntry(object);
+  // Another unit of this agent may have it, in a kind that is not watched yet.
+  return partOf === applySetId && appliers.includes(fieldManager);
 }
 
 function idOf(key: string): ObjectId {
