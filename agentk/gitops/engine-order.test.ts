@@ -201,6 +201,21 @@ describe('Across units', () => {
     await Promise.all([engine.until(base), engine.until(app)]);
   });
 
+  it('an object waits no longer for one of a unit that left the configuration, and says so', async () => {
+    const app = unit('app', { defaultNamespace: namespace });
+    engine.configure(unit('base', { defaultNamespace: namespace }), app);
+    engine.submit('base', [held('db')]);
+    engine.submit('app', [dependsOn(configMap(namespace, 'settings'), reference('db', 'Deployment', 'apps'))]);
+    await waiting('app', 'settings', `Waiting for Deployment ${namespace}/db (in progress: `);
+    engine.configure(app);
+    const told = await waitUntil(() => [result('app', 'settings')].find((settings) => settings?.action === 'failed'), {
+      what: 'the object to say that nobody describes what it depends on',
+      timeoutMs: 20_000,
+      intervalMs: 5,
+    });
+    expect(told.reason).toBe('DependencyNotFound');
+  });
+
   it('names circles through several units on each of their objects', async () => {
     engine.configure(
       unit('base', { defaultNamespace: namespace }),

@@ -79,6 +79,8 @@ export class UnitSync {
   #synced: UnitBundle | undefined;
   /** Whether the newest attempt was to write nothing. */
   #suspended = false;
+  /** Other units were not told yet what became of the newest bundle. */
+  #untold = false;
   #running: AbortScope | undefined;
   #recheck = false;
   /** Digest of the bundle whose prune may go over the budget. */
@@ -198,6 +200,7 @@ export class UnitSync {
 
   /** Another unit has its bundle now, or is configured in another way. */
   neighbourMoved(): void {
+    this.#gate.reconsider();
     if (this.#pruner.waitsForOthers) this.resync();
   }
 
@@ -286,6 +289,7 @@ export class UnitSync {
     if (first) {
       this.#begun = bundle;
       this.#suspended = suspended;
+      this.#untold = true;
       this.#gate.startOver();
       this.#pruner.startOver();
       this.#objects.startOver(NOT_TRIED);
@@ -316,7 +320,8 @@ export class UnitSync {
       };
       const changes = await (suspended ? observe : reconcile)(sync, scope.signal);
       this.#finish(bundle, changes, startedAt);
-      if (first) this.#deps.finished();
+      if (this.#untold) this.#deps.finished();
+      this.#untold = false;
     } catch (error) {
       if (!isAbort(error, scope.signal)) this.#fail(bundle, toError(error));
     } finally {
@@ -386,5 +391,7 @@ function additionPolicyOf({ driftAdditions, conflictPolicy }: Unit): AdditionPol
 }
 
 function sameBundle(a: UnitBundle, b: UnitBundle): boolean {
-  return a.commitId === b.commitId && a.bundle.digest === b.bundle.digest && a.incomplete === b.incomplete;
+  const isSameContent = a.commitId === b.commitId && a.bundle.digest === b.bundle.digest;
+  // Other units wait for a bundle of the newest configuration, even if it brings nothing new.
+  return isSameContent && a.incomplete === b.incomplete && a.sourceId === b.sourceId;
 }

@@ -146,6 +146,20 @@ describe('An object that moves from one unit to another', () => {
     expect(await uid()).toBe(before);
   });
 
+  it('is not waited for by a unit of the same commit whose configuration changed without a change of its objects', async () => {
+    await using engine = start();
+    const commitId = 'e'.repeat(40);
+    const source = (name: string, sourceId: string) => unit(name, { project, defaultNamespace: namespace, sourceId });
+    engine.configure(source('one', '1'), source('two', '1'));
+    await engine.until(engine.submit('one', [a(), moved()], { commitId, sourceId: '1' }));
+    await engine.until(engine.submit('two', [c()], { commitId, sourceId: '1' }));
+    engine.configure(source('one', '2'), source('two', '2'));
+    engine.submit('two', [c()], { commitId, sourceId: '2' });
+    engine.submit('one', [a()], { commitId, sourceId: '2' });
+    await api.until(`/api/v1/namespaces/${namespace}/configmaps/moved`, (found) => found === undefined, 'it to be pruned');
+    expect(engine.recorder.last('two')?.phase).toBe('synced');
+  });
+
   it('is pruned when the other unit drops it again before it took it', async () => {
     await using engine = start();
     await engine.apply('one', [a(), moved()]);
@@ -198,5 +212,28 @@ describe('An object that moves from one unit to another', () => {
     await waiting(engine, 'one', 'WaitingForUnits');
     await engine.until(bundle);
     expect(await uid()).toBeUndefined();
+  });
+
+  it('is pruned after that while also beside a deletion that takes longer', async () => {
+    await using engine = start(['one', 'two'], 300);
+    const pruneTimeoutMs = 600_000;
+    engine.configure(unit('one', { project, defaultNamespace: namespace, pruneTimeoutMs }), unit('two'));
+    const held = configMap(namespace, 'held');
+    await engine.apply('one', [a(), moved(), { ...held, metadata: { ...held.metadata, finalizers: ['example.org/hold'] } }]);
+    engine.submit('one', [a(), moved()]);
+    await waiting(engine, 'one', 'Pruning');
+    engine.submit('one', [a()]);
+    await waitUntil(async () => (await uid()) === undefined, { what: 'the object to be pruned', timeoutMs: 30_000 });
+    expect(engine.recorder.last('one')?.message).toContain('example.org/hold');
+    await cluster.kubectl([
+      '-n',
+      namespace,
+      'patch',
+      'configmap',
+      'held',
+      '--type=json',
+      '-p',
+      '[{"op":"remove","path":"/metadata/finalizers"}]',
+    ]);
   });
 });

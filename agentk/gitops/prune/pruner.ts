@@ -69,6 +69,7 @@ export class Pruner implements Disposable {
   /** What was pruned for the newest bundle. */
   #done: Pruned[] = [];
   #timer: NodeJS.Timeout | undefined;
+  #dueAt = Number.POSITIVE_INFINITY;
 
   constructor(deps: PrunerDeps) {
     this.#deps = deps;
@@ -222,10 +223,17 @@ export class Pruner implements Disposable {
     if (ahead.length > 0) this.#wakeIn(ahead.reduce((a, b) => Math.min(a, b)));
   }
 
-  /** Unless something else wakes the unit before, which sets the time anew. */
+  /** At the earliest of the times that were asked for; the next call of `prune` asks anew. */
   #wakeIn(ms: number): void {
+    const dueAt = this.#deps.now() + Math.min(ms, LONGEST_TIMER_MS);
+    if (this.#dueAt <= dueAt) return;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(this.#deps.wake, Math.min(ms, LONGEST_TIMER_MS));
+    this.#dueAt = dueAt;
+    const wake = (): void => {
+      this.#dueAt = Number.POSITIVE_INFINITY;
+      this.#deps.wake();
+    };
+    this.#timer = setTimeout(wake, dueAt - this.#deps.now());
   }
 }
 
