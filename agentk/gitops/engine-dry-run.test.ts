@@ -152,6 +152,15 @@ describe('dry_run_strategy: server', () => {
 });
 
 describe('dry_run_strategy: client', () => {
+  it('foretells no deletion of an object that Git has in a version that is not served', async () => {
+    const web = deployment(namespace, 'web');
+    configure({});
+    await engine.apply('one', [web]);
+    configure({ dryRunStrategy: 'client' });
+    const state = await engine.apply('one', [{ ...web, apiVersion: 'apps/v9' }], 'failed');
+    expect(actions(state)).toEqual(['Deployment web failed UnknownKind']);
+  });
+
   it('writes nothing, and tells what would be', async () => {
     configure({});
     await engine.apply('one', [configMap(namespace, 'a'), configMap(namespace, 'b'), configMap(namespace, 'k')]);

@@ -1,6 +1,9 @@
+import { setImmediate } from 'node:timers/promises';
 import type { ApiReader } from '../../test/harness/api-reader.ts';
 import { useCluster } from '../../test/harness/cluster.ts';
+import { waitUntil } from '../../test/harness/wait-until.ts';
 import { actions, configMap, freshAgentId, reader, TestEngine, unit } from './engine-fixture.ts';
+import type { SyncState } from './unit.ts';
 
 const cluster = useCluster();
 let namespace: string;
@@ -81,6 +84,30 @@ describe('An object that nobody owns', () => {
   });
 });
 
+describe('An object that is served in two API groups', () => {
+  it('is not deleted when Git names it in the other one', async () => {
+    await using engine = start();
+    const regarding = { apiVersion: 'v1', kind: 'ConfigMap', namespace, name: 'a' };
+    const shared = {
+      kind: 'Event',
+      metadata: { name: 'e', namespace },
+      reason: 'Tested',
+      action: 'Test',
+      type: 'Normal',
+      eventTime: new Date().toISOString().replace('Z', '000Z'),
+      reportingInstance: 'test-1',
+    };
+    const core = { ...shared, apiVersion: 'v1', involvedObject: regarding, reportingComponent: 'example.org/test' };
+    const events = { ...shared, apiVersion: 'events.k8s.io/v1', regarding, reportingController: 'example.org/test' };
+    await engine.apply('one', [configMap(namespace, 'a'), core]);
+    const at = `/api/v1/namespaces/${namespace}/events/e`;
+    const before = await api.get(at);
+    await engine.apply('one', [configMap(namespace, 'a'), events]);
+    expect((await api.get(at))?.metadata.uid).toBe(before?.metadata.uid);
+    expect(engine.recorder.drifts).toEqual([]);
+  });
+});
+
 describe('A unit', () => {
   it('hands an object over to another unit of the agent without deleting it', async () => {
     await using engine = start(freshAgentId(), 'one', 'two');
@@ -91,6 +118,28 @@ describe('A unit', () => {
     await engine.apply('one', [configMap(namespace, 'a')]);
     await engine.until(waiting);
     expect((await api.get(path('b')))?.metadata.uid).toBe(before?.metadata.uid);
+  });
+
+  it('hands an object over at once, also when a change of its configuration interrupted it', async () => {
+    await using engine = start(freshAgentId(), 'one', 'two');
+    await engine.apply('one', [configMap(namespace, 'a'), configMap(namespace, 'b')]);
+    const taken = engine.submit('two', [configMap(namespace, 'b')]);
+    await engine.until(taken, ['failed']);
+    const given = engine.submit('one', [configMap(namespace, 'a'), configMap(namespace, 'c')]);
+    // Its first request is on its way.
+    await setImmediate();
+    engine.configure(
+      unit('one', { defaultNamespace: namespace, pruneTimeoutMs: 31_000 }),
+      unit('two', { defaultNamespace: namespace }),
+    );
+    await engine.until(given);
+    // Sooner than it would look again by itself.
+    const two = (): SyncState | undefined => {
+      const last = engine.recorder.last('two');
+      return last?.phase === 'synced' ? last : undefined;
+    };
+    const synced = await waitUntil(two, { what: 'two to have it', timeoutMs: 15_000 });
+    expect(actions(synced)).toEqual(['ConfigMap b configured']);
   });
 
   it('that was renamed takes its objects along', async () => {

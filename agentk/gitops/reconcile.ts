@@ -91,7 +91,7 @@ export async function reconcile(sync: Reconciliation, signal: AbortSignal): Prom
     const left = pruned.filter(({ outcome }) => outcome.action !== 'pruned').map(({ entry }) => entry.id);
     const spared = aside.flatMap(({ desired: { key } }) => parts.live.get(key)?.id ?? []);
     const scope = scopeOf([...desired.map(({ id }) => id), ...spared, ...left]);
-    await inventory.narrow(unite(scope, { kinds: unseen, namespaces: new Set() }), signal);
+    await inventory.narrow(unite(scope, unseen), signal);
   }
   return { objects: objects.all(), pruned, notPruned, followedByNamespace: followedByNamespace(desired, parts) };
 }

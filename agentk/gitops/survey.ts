@@ -1,7 +1,7 @@
 import { type Desired, type Misplaced, placeBundle } from './desired/desired.ts';
 import { setAside } from './desired/set-aside.ts';
 import { followScope } from './inventory/follow-scope.ts';
-import type { Inventory } from './inventory/inventory.ts';
+import type { Inventory, Scope } from './inventory/inventory.ts';
 import { findStrays } from './memory/strays.ts';
 import type { UnitMemory } from './memory/unit-memory.ts';
 import { type Plan, planSync } from './plan/plan.ts';
@@ -28,8 +28,8 @@ export interface Survey {
   readonly failed: readonly Misplaced[];
   /** Objects that are left alone. */
   readonly aside: readonly Misplaced[];
-  /** Kinds, as `group|Kind`, of which it is not known what exists. */
-  readonly unseen: ReadonlySet<string>;
+  /** Of the inventory: where it is not known what exists. */
+  readonly unseen: Scope;
   readonly plan: Plan;
 }
 
@@ -57,7 +57,7 @@ export async function survey(input: SurveyInput, signal: AbortSignal): Promise<S
   const plan = planSync({
     unit: unit.name,
     desired,
-    aside,
+    aside: [...aside, ...failed],
     filters: unit,
     known: (key) => objects.known(key, unit.driftPolicy),
     live: (key) => live.get(key),

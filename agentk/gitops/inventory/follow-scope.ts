@@ -1,17 +1,17 @@
 import type { ResourceType } from '../../kube/cluster.ts';
 import type { Desired, Misplaced, Resolution } from '../desired/desired.ts';
 import type { EngineParts } from '../sync-context.ts';
-import { type Scope, scopeOf } from './inventory.ts';
+import { EMPTY_SCOPE, type Scope, scopeOf } from './inventory.ts';
 
 export interface Following {
   /** Objects whose kind is watched, or will be when it is served. */
   readonly desired: readonly Desired[];
   readonly failed: readonly Misplaced[];
   /**
-   * Kinds of the inventory, as `group|Kind`, of which it is not known whether they have objects: nobody serves them (their
-   * CRD is gone, or the server behind their APIService is away), or they cannot be watched.
+   * Kinds of the inventory of which it is not known whether they have objects: nobody serves them (their CRD is gone, or the
+   * server behind their APIService is away), or they cannot be watched. With them all its namespaces, since they may be there.
    */
-  readonly unseen: ReadonlySet<string>;
+  readonly unseen: Scope;
 }
 
 /** Watches all kinds of the bundle and of the inventory. Objects fail where their kind cannot be watched. */
@@ -37,7 +37,8 @@ export async function followScope(
   }
   const namespaces = scopeOf(desired.map(({ id }) => id)).namespaces.union(scope.namespaces);
   const failures = await live.follow(types.values(), namespaces, signal);
-  const unseen = unserved.union(new Set(failures.map(({ kind }) => kind)));
+  const kinds = unserved.union(new Set(failures.map(({ kind }) => kind)));
+  const unseen = kinds.size === 0 ? EMPTY_SCOPE : { kinds, namespaces: scope.namespaces };
   if (failures.length === 0) return { desired, failed, unseen };
   const errors = new Map(failures.map(({ kind, namespace, error }) => [`${kind}|${namespace}`, error]));
   const failure = ({ id }: Desired): Error | undefined =>

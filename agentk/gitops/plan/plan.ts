@@ -52,7 +52,7 @@ export interface PlanInput {
   /** Name of the unit. */
   readonly unit: string;
   readonly desired: readonly Desired[];
-  /** Objects that Git has and that are left alone. */
+  /** Objects that Git has and for which there is nothing to do: they are left alone, or cannot be placed or watched. */
   readonly aside: readonly { readonly desired: Desired }[];
   readonly filters: Filters;
   /** `undefined` where nothing was applied or verified since the agent started. */
@@ -74,11 +74,13 @@ export interface PlanInput {
 export function planSync(input: PlanInput): Plan {
   const steps = input.desired.map((desired) => planObject(desired, input));
   const wanted = new Set([...input.desired, ...input.aside.map(({ desired }) => desired)].map(({ key }) => key));
+  // One object can be had from several API groups: what Git names in another one now is still the same object.
+  const kept = new Set([...wanted].flatMap((key) => input.live(key)?.uid ?? []));
   const surplus: LiveEntry[] = [];
   const left: LiveEntry[] = [];
   const claims: { entry: LiveEntry; unit: string }[] = [];
   for (const entry of input.members) {
-    if (wanted.has(entry.key) || !isApplied(entry, input.fieldManager)) continue;
+    if (wanted.has(entry.key) || kept.has(entry.uid) || !isApplied(entry, input.fieldManager)) continue;
     const unit = input.claimedBy(entry.key);
     if (unit !== undefined) claims.push({ entry, unit });
     else if (isExcluded(entry.id, input.filters)) left.push(entry);
