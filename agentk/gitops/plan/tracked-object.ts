@@ -87,12 +87,12 @@ export class TrackedObject {
     this.#missed = event;
   }
 
-  /** The live object is as Git wants it: from now on it is judged by this. */
-  settle(object: LiveObject, manager: string): void {
+  /** The live object is as `desired` says, which Git may have changed meanwhile: from now on it is judged by this. */
+  settle(object: LiveObject, manager: string, desired = this.desired): void {
     this.state = ownedState(object, manager);
     this.proven = true;
     this.missing = false;
-    this.digest = this.desired.object.digest;
+    this.digest = desired.object.digest;
     this.dirty = false;
     this.assess(object);
   }
