@@ -14,6 +14,7 @@ import type { LiveState } from '../live/live-state.ts';
 import type { Outcome, TrackedObject } from '../plan/tracked-object.ts';
 import { classifyRefusal } from './apply-errors.ts';
 import type { Catalog } from './catalog.ts';
+import { withoutValues } from './without-values.ts';
 
 export interface ApplierDeps {
   readonly cluster: Cluster;
@@ -197,11 +198,4 @@ function describeConflict({ causes, message }: KubeError): string {
   }
   const held = [...fields].map(([holder, names]) => `${holder} holds ${names.join(', ')}`).join('; ');
   return `${held === '' ? message : held}, with other values than Git; conflict_policy: report changes nothing of the object`;
-}
-
-/** The API server quotes what it refuses. */
-function withoutValues(message: string): string {
-  return message
-    .replace(/Value:[^}]*\}/g, 'Value:(hidden)}')
-    .replace(/Invalid value: ("(\\.|[^"\\])*"|\S+)/g, 'Invalid value: (hidden)');
 }

@@ -7,6 +7,7 @@ import { openCluster } from '../../kube/testing/open-cluster.ts';
 import { RawApi } from '../drift/testing/raw-api.ts';
 import { configMap, crd, deployment, type Manifest } from '../engine-fixture.ts';
 import { classifyRefusal, type Refusal } from './apply-errors.ts';
+import { withoutValues } from './without-values.ts';
 
 const shared = useCluster();
 const signal = new AbortController().signal;
@@ -33,18 +34,24 @@ function typeOf({ apiVersion, kind }: Manifest, resource: string): ResourceType 
   return { group, version, kind, resource, namespaced: true, verbs: new Set() };
 }
 
-/** How the API server's refusal of a manifest is classified. */
-async function refusal(manifest: Manifest, resource: string): Promise<Refusal & { readonly code: number }> {
+/** The API server's refusal of a manifest. */
+async function errorOf(manifest: Manifest, resource: string): Promise<KubeError> {
   const { name, namespace: inNamespace = '' } = manifest.metadata;
   const ref: ObjectRef = { type: typeOf(manifest, resource), namespace: inNamespace, name };
   try {
     await cluster.apply(ref, JSON.stringify(manifest), { fieldManager: 'agentk-1', force: true }, signal);
   } catch (error) {
     if (!(error instanceof KubeError)) throw error;
-    const { reason, retry } = classifyRefusal(error);
-    return { code: error.code, reason, retry };
+    return error;
   }
   throw new Error(`${manifest.kind} ${name} was accepted`);
+}
+
+/** How it is classified. */
+async function refusal(manifest: Manifest, resource: string): Promise<Refusal & { readonly code: number }> {
+  const error = await errorOf(manifest, resource);
+  const { reason, retry } = classifyRefusal(error);
+  return { code: error.code, reason, retry };
 }
 
 const secret = (data: unknown): Manifest => ({ apiVersion: 'v1', kind: 'Secret', metadata: { name: 's', namespace }, data });
@@ -110,6 +117,21 @@ describe('The API server refuses', () => {
     expect(await refusal(pod, 'pods')).toEqual({ code: 403, reason: 'ServiceAccountNotFound', retry: 'soon' });
     const classless = { ...pod, spec: { priorityClassName: 'nobody', containers: [{ name: 'a', image: 'a' }] } };
     expect(await refusal(classless, 'pods')).toEqual({ code: 403, reason: 'ReferenceNotFound', retry: 'soon' });
+  });
+
+  it('a Secret, of which nothing may be told, whatever is in it', async () => {
+    const wrong = [
+      { a: 4711 },
+      { a: { x: 'sesame', y: ['sesame}'] } },
+      { a: ['sesame'], b: { z: '} sesame' } },
+      { a: 'not base64, sesame' },
+      'sesame',
+    ];
+    for (const data of wrong) {
+      const { message } = await errorOf(secret(data), 'secrets');
+      expect(withoutValues(message)).not.toMatch(/sesame|4711/);
+      expect(withoutValues(message)).toContain('Secret');
+    }
   });
 
   it('a port that another Service has', async () => {
