@@ -53,6 +53,8 @@ export class BuildWorker {
    */
   async run(task: Task, timeMs: number, readFile: ReadFile | undefined, signal: AbortSignal): Promise<TaskResult> {
     const ended = Promise.withResolvers<TaskResult>();
+    // The thread may end after nobody waits any more: a task that cannot be sent.
+    ended.promise.catch(() => undefined);
     const clock = new RunningTime(timeMs, () =>
       ended.reject(new TimeLimitReached(`The build ran longer than ${timeMs} ms and was ended`)),
     );

@@ -202,3 +202,16 @@ describe('decode', () => {
     expect((error as KustomizeError).message).toContain('mapping values are not allowed');
   });
 });
+
+test('files that cannot be handed to a thread are refused, without a fault that nobody catches', async () => {
+  const faults: unknown[] = [];
+  const onFault = (fault: unknown): unknown => faults.push(fault);
+  process.on('unhandledRejection', onFault);
+  const files = { 'kustomization.yaml': (() => '') as unknown as string };
+  await expect(kustomize.build({ files })).rejects.toMatchObject({ name: 'DataCloneError' });
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off('unhandledRejection', onFault);
+  expect(faults).toEqual([]);
+  const good = { 'kustomization.yaml': 'resources: [a.yaml]\n', 'a.yaml': CONFIG_MAP };
+  expect((await kustomize.build({ files: good })).yaml).toBe(CONFIG_MAP);
+});

@@ -10,8 +10,12 @@ export async function socketPair(): Promise<readonly [Socket, Socket]> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const near = connect({ host: '127.0.0.1', port: (server.address() as AddressInfo).port, noDelay: true });
+  const { promise: far, resolve, reject } = Promise.withResolvers<Socket>();
+  far.catch(() => undefined);
+  // A process that has no more descriptors drops the connection instead of accepting it.
+  near.on('error', () => near.destroy());
+  near.once('close', () => reject(new Error('the connection to ourselves was cut')));
   try {
-    const { promise: far, resolve } = Promise.withResolvers<Socket>();
     // Whoever else connects is not our other end.
     const strangers: Socket[] = [];
     server.on('connection', (socket) => strangers.push(socket));
