@@ -2,6 +2,7 @@ import { abortable } from '../../../lib/abort.ts';
 import { type ObjectId, objectKey } from '../../../lib/object-id.ts';
 import type { Cluster, LiveObject } from '../../kube/cluster.ts';
 import { KubeError } from '../../kube/kube-error.ts';
+import { manifestReferences } from '../desired/references.ts';
 
 export interface OwnPartsDeps {
   readonly cluster: Cluster;
@@ -15,10 +16,6 @@ export interface OwnPartsDeps {
 
 interface PodSpec {
   readonly serviceAccountName?: string;
-  readonly volumes?: readonly {
-    readonly secret?: { readonly secretName?: string };
-    readonly configMap?: { readonly name?: string };
-  }[];
 }
 
 interface Binding {
@@ -44,7 +41,7 @@ const KINDS: ReadonlySet<string> = new Set([
   'ClusterRoleBinding',
 ]);
 
-/** What agentk itself runs from: its workload, its service account with what gives it rights, what it mounts. */
+/** What agentk itself runs from: its workload, its service account with what gives it rights, what its pod mounts and reads. */
 export class OwnParts {
   readonly #deps: OwnPartsDeps;
   #keys: Promise<ReadonlySet<string>> | undefined;
@@ -83,11 +80,8 @@ export class OwnParts {
     const pod = await this.#get('', 'Pod', podName, signal);
     if (pod === undefined) return keys;
     const spec = pod['spec'] as PodSpec;
-    add('', 'ServiceAccount', spec.serviceAccountName);
-    for (const { secret, configMap } of spec.volumes ?? []) {
-      add('', 'Secret', secret?.secretName);
-      add('', 'ConfigMap', configMap?.name);
-    }
+    const { uses } = manifestReferences({ group: '', kind: 'Pod', namespace, name: podName }, pod);
+    for (const { group, kind, name } of uses) add(group, kind, name);
     for (let object: LiveObject | undefined = pod; object !== undefined; ) {
       const [owner]: readonly { readonly apiVersion: string; readonly kind: string; readonly name: string }[] =
         object.metadata.ownerReferences ?? [];

@@ -346,11 +346,15 @@ describe('What the agent runs from', () => {
     const rbac = 'rbac.authorization.k8s.io';
     const agentk = deployment(namespace, 'agentk') as Manifest & { spec: { template: { spec: Record<string, unknown> } } };
     agentk.spec.template.spec['serviceAccountName'] = 'agentk';
-    agentk.spec.template.spec['volumes'] = [{ name: 'token', secret: { secretName: 'token' } }];
+    agentk.spec.template.spec['volumes'] = [
+      { name: 'token', projected: { sources: [{ secret: { name: 'token' } }] } },
+      { name: 'ca', configMap: { name: 'ca' } },
+    ];
     const own: Manifest[] = [
       agentk,
       { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'agentk', namespace } },
       { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'token', namespace } },
+      configMap(namespace, 'ca'),
       { apiVersion: `${rbac}/v1`, kind: 'Role', metadata: { name: 'agentk', namespace }, rules: [] },
       {
         apiVersion: `${rbac}/v1`,
@@ -370,6 +374,7 @@ describe('What the agent runs from', () => {
     configure({});
     const pruned = await engine.apply('one', [stays()]);
     expect(actions(pruned)).toEqual([
+      'ConfigMap ca skipped Protected',
       'ConfigMap stays unchanged',
       'Deployment agentk skipped Protected',
       'Deployment other pruned',
