@@ -20,6 +20,8 @@ export class RetryTimer {
   }
 
   tryAgain(when: 'soon' | 'slowly'): void {
+    // Whoever asked for an early retry during an attempt must not wait for what this attempt left to a late one.
+    if (when === 'slowly' && this.#isDueSoon) return;
     this.cancel();
     if (this.#stopped) return;
     const retry = new AbortController();
@@ -37,7 +39,7 @@ export class RetryTimer {
 
   /** However many ask, it is one failure: the backoff counts it once. */
   trySoon(): void {
-    if (!this.#soonPending || this.#pending.signal.aborted) this.tryAgain('soon');
+    if (!this.#isDueSoon) this.tryAgain('soon');
   }
 
   /** An attempt begins: it decides anew. */
@@ -54,5 +56,9 @@ export class RetryTimer {
   stop(): void {
     this.#stopped = true;
     this.cancel();
+  }
+
+  get #isDueSoon(): boolean {
+    return this.#soonPending && !this.#pending.signal.aborted;
   }
 }
