@@ -59,6 +59,15 @@ const knownAs = (of: Desired, fields: Partial<Known> = {}): Record<string, Known
 });
 
 describe('A plan', () => {
+  it('leaves an object alone that is created only, also when it comes from another unit', () => {
+    const handling = { mode: 'create-only', recreate: false } as const;
+    const created: Desired = { ...a, manifest: { ...a.manifest, handling } };
+    for (const partOf of [OURS, 'applyset-other-v1', undefined]) {
+      const { steps } = plan([created], [entry(created, { partOf, digest: 'older' })], {}, { mayTakeOver: () => true });
+      expect(steps.map(({ kind, reason }) => [kind, reason])).toEqual([['skip', 'CreateOnly']]);
+    }
+  });
+
   it('prunes what the agent applied, not what only carries its labels', () => {
     const [applied, copied] = [entry(wanted('applied')), entry(wanted('copied'), { appliers: ['kubectl'] })];
     expect(plan([a], [entry(a), applied, copied]).surplus).toEqual([applied]);

@@ -105,13 +105,16 @@ function planObject(desired: Desired, input: PlanInput): Step {
     return step('refuse', 'OwnedByOther', `Unit ${rival} of this agent describes ${formatObjectId(desired.id)}, too`);
   }
   if (live.terminating) return step('wait', 'Terminating', terminating(desired, live));
+  const isCreatedOnly = desired.manifest.handling.mode === 'create-only';
   if (live.partOf !== input.applySetId) {
-    if (live.partOf === undefined || input.mayTakeOver(live.partOf, desired.key)) return step('apply', 'TakenOver');
+    const isFree = live.partOf === undefined || input.mayTakeOver(live.partOf, desired.key);
+    // Whosever it was: an apply would undo what it became since.
+    if (isFree) return isCreatedOnly ? step('skip', 'CreateOnly') : step('apply', 'TakenOver');
     const owner = input.claimedBy(desired.key);
     const name = owner === undefined ? `ApplySet ${live.partOf}` : `unit ${owner}`;
     return step('refuse', 'OwnedByOther', `${formatObjectId(desired.id)} belongs to ${name} of this agent`);
   }
-  if (desired.manifest.handling.mode === 'create-only') return step('skip', 'CreateOnly');
+  if (isCreatedOnly) return step('skip', 'CreateOnly');
   const known = input.known(desired.key);
   if (live.digest !== desired.object.digest) return step('apply', 'Changed');
   if (known === undefined || known.uid !== live.uid) return step('verify', 'Unverified');
