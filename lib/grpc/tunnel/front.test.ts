@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { Server } from '@grpc/grpc-js';
 import { WebSocket } from 'ws';
 import { TunnelFront } from './front.ts';
@@ -19,23 +19,28 @@ afterEach(async () => {
   await drained;
 });
 
+/** However it comes about: `once` of events rejects for an error before it. */
+async function closed(socket: Socket): Promise<void> {
+  socket.on('error', () => undefined);
+  await new Promise<void>((resolve) => socket.once('close', () => resolve()));
+}
+
 test('a client that never ends the head of its request is cut off, however busy it is', async () => {
   const socket = connect(port, '127.0.0.1');
-  socket.on('error', () => undefined);
+  const end = closed(socket);
   socket.write('GET / HTTP/1.1\r\nx: ');
   const more = setInterval(() => socket.write('x'), 20);
-  await once(socket, 'close');
+  await end;
   clearInterval(more);
   expect(socket.destroyed).toBe(true);
 });
 
 test('a WebSocket that was opened stays', async () => {
-  const slow = connect(port, '127.0.0.1');
+  const slow = closed(connect(port, '127.0.0.1'));
   const webSocket = new WebSocket(`ws://127.0.0.1:${port}/`, 'ws-tunnel');
   await once(webSocket, 'open');
   // Its own deadline is that of one that came after it.
-  const later = connect(port, '127.0.0.1');
-  await Promise.all([once(slow, 'close'), once(later, 'close')]);
+  await Promise.all([slow, closed(connect(port, '127.0.0.1'))]);
   expect(webSocket.readyState).toBe(WebSocket.OPEN);
   webSocket.terminate();
 });
