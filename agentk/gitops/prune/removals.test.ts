@@ -125,6 +125,18 @@ describe('A unit that leaves the configuration', () => {
     expect((await get('m0'))?.metadata).toEqual(before?.metadata);
   });
 
+  it('leaves its objects when it was suspended while its policy became "orphan", and says so on the parent', async () => {
+    engine.configure(one(), other());
+    await engine.apply('other', [configMap(namespace, 'kept')]);
+    await engine.apply('one', many(1));
+    engine.configure(one({ suspended: true, removalPolicy: 'orphan' }), other());
+    engine.configure(other());
+    const policy = 'kas.gitops/removal-policy';
+    await api.until(parent(), (found) => found?.metadata.annotations?.[policy] !== 'prune', 'the parent to be changed');
+    expect((await api.get(parent()))?.metadata.annotations?.[policy]).toBe('orphan');
+    expect(await get('m0')).toBeDefined();
+  });
+
   it('under another name hands its objects over, whatever its policy', async () => {
     engine.configure(one());
     await engine.apply('one', many(3));

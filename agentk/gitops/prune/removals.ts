@@ -1,10 +1,11 @@
+import { isAbort, toError } from '../../../lib/errors.ts';
 import type { Logger } from '../../../lib/log.ts';
 import type { LiveObject } from '../../kube/cluster.ts';
 import { UNIT } from '../desired/labels.ts';
-import { type Inventory, parentName } from '../inventory/inventory.ts';
-import { parseRemoval, type Removal } from '../inventory/removal-notes.ts';
+import { EMPTY_SCOPE, type Inventory, parentName } from '../inventory/inventory.ts';
+import { parseRemoval, type Removal, removalNotes } from '../inventory/removal-notes.ts';
 import type { LiveEntry } from '../live/live-entry.ts';
-import type { Configuration } from '../unit.ts';
+import type { Configuration, Unit } from '../unit.ts';
 import { unitParts } from '../unit-parts.ts';
 import { TearDown, type TearDownDeps } from './tear-down.ts';
 
@@ -33,6 +34,9 @@ export class Removals {
   readonly #deps: RemovalsDeps;
   readonly #running = new Map<string, Running>();
   readonly #warned = new Set<string>();
+  /** Units as they were configured last. */
+  readonly #last = new Map<string, Unit>();
+  readonly #left = new Set<string>();
   #configuration: Configuration | undefined;
   #signal: AbortSignal | undefined;
 
@@ -47,6 +51,10 @@ export class Removals {
 
   configure(configuration: Configuration): void {
     this.#configuration = configuration;
+    for (const unit of configuration.units) {
+      this.#last.set(unit.name, unit);
+      this.#left.delete(unit.name);
+    }
     for (const { name } of configuration.units)
       this.#running.get(name)?.stop.abort(new DOMException('The unit is back', 'AbortError'));
     this.#review();
@@ -90,6 +98,11 @@ export class Removals {
     if (signal === undefined || signal.aborted) return;
     for (const { unit, removal } of this.#lost()) {
       if (this.#running.has(unit)) continue;
+      const last = this.#last.get(unit);
+      if (last?.removalPolicy === 'orphan') {
+        void this.#leave(last, signal);
+        continue;
+      }
       if (removal.agentName === agent.name) this.#begin(unit, removal, signal);
       else if (!this.#warned.has(unit)) {
         this.#warned.add(unit);
@@ -110,6 +123,22 @@ export class Removals {
       const removal = parent.metadata.deletionTimestamp === undefined ? parseRemoval(parent) : undefined;
       return removal === undefined ? [] : [{ unit, removal }];
     });
+  }
+
+  /** The unit was suspended, or did not come to a sync, when its policy changed: its parent does not say so yet. */
+  async #leave(unit: Unit, signal: AbortSignal): Promise<void> {
+    const { agent, inventory, left, log } = this.#deps;
+    const { name } = unit;
+    if (this.#left.has(name)) return;
+    this.#left.add(name);
+    try {
+      await left(name);
+      if (this.#left.has(name)) await inventory(name).widen(EMPTY_SCOPE, removalNotes(unit, agent.name), signal);
+    } catch (error) {
+      this.#left.delete(name);
+      if (isAbort(error, signal)) return;
+      log.warn('Removed unit: cannot write down that its objects stay', { unit: name, err: toError(error) });
+    }
   }
 
   #begin(unit: string, removal: Removal, signal: AbortSignal): void {
