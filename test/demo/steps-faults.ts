@@ -43,15 +43,23 @@ export async function agentKilled(scene: Scene): Promise<void> {
     if ((await items(scene, 1)) !== MANY) throw new Error('objects are missing');
     saw(`all ${MANY} exist, Synced ${seconds(performance.now() - restarted)} after the restart`);
   });
-  await story.step('agentk is killed, a commit removes objects meanwhile, agentk starts again: they are pruned', async (saw) => {
-    await stack.agentk.kill();
-    await repository.remove('shop/catalogue.yaml');
-    const commit = await repository.commitAndPush('Remove the catalogue');
-    await stack.agentk.start();
-    await inPhase(scene, Phase.PHASE_SYNCED, commit);
-    if ((await items(scene, 1)) !== 0) throw new Error('the inventory forgot objects');
-    saw(`all ${MANY} are gone: the inventory in the cluster remembered them`);
-  });
+  await story.step(
+    'agentk is killed, a commit removes most objects, agentk starts again: they go once that is confirmed',
+    async (saw) => {
+      await stack.agentk.kill();
+      await repository.remove('shop/catalogue.yaml');
+      const commit = await repository.commitAndPush('Remove the catalogue');
+      await stack.agentk.start();
+      const asked = await inPhase(scene, Phase.PHASE_DEGRADED, commit);
+      if (asked.reason !== 'PruneNeedsConfirmation') throw new Error(`nobody was asked: ${asked.reason}`);
+      if ((await items(scene, 1)) !== MANY) throw new Error('objects were deleted before that was confirmed');
+      saw(`kas answers RoR: ${asked.message}`);
+      await stack.api.operate(asked.agentName, asked.unit, { type: 'confirmPrune', commitId: commit }, scene.signal);
+      await inPhase(scene, Phase.PHASE_SYNCED, commit);
+      if ((await items(scene, 1)) !== 0) throw new Error('the inventory forgot objects');
+      saw(`all ${MANY} are gone: the inventory in the cluster remembered them`);
+    },
+  );
 }
 
 export async function kasKilled(scene: Scene): Promise<void> {
