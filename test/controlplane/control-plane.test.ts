@@ -53,7 +53,11 @@ describe('a control plane', () => {
 
   it('is gone without a trace once stopped', async () => {
     await controlPlane.stop();
-    expect(await processesWith(basename(controlPlane.directory))).toEqual([]);
+    expect((await processesWith(basename(controlPlane.directory))).filter(isComponent)).toEqual([]);
+    // The shells that guarded them end a moment later.
+    await waitUntil(async () => (await processesWith(basename(controlPlane.directory))).length === 0, {
+      what: 'the guards to end',
+    });
     expect(existsSync(controlPlane.directory)).toBe(false);
   });
 });
@@ -70,6 +74,7 @@ describe('a control plane whose start is aborted', () => {
     });
     controller.abort(new Error('changed my mind'));
     await expect(starting).rejects.toThrow('changed my mind');
+    await waitUntil(async () => (await processesWith(mine)).filter(isComponent).length <= before.length, { what: 'it to end' });
     expect((await processesWith(mine)).filter(isComponent)).toEqual(before);
   });
 });
@@ -96,7 +101,7 @@ describe('a control plane whose owner is killed with -9', () => {
     await reached();
     const folder = await folderOf(owner);
     await owner.kill('SIGKILL');
-    await waitUntil(async () => (await componentsOf(owner)).length === 0, { what: 'all components to end', timeoutMs: 5_000 });
+    await waitUntil(async () => (await componentsOf(owner)).length === 0, { what: 'all components to end' });
 
     expect(existsSync(folder)).toBe(true);
     await removeLeftovers();
@@ -112,7 +117,7 @@ describe('a control plane whose owner is killed with -9', () => {
 
     await removeLeftovers();
 
-    await waitUntil(async () => (await componentsOf(owner)).length === 0, { what: 'all components to end', timeoutMs: 5_000 });
+    await waitUntil(async () => (await componentsOf(owner)).length === 0, { what: 'all components to end' });
     expect(existsSync(directory)).toBe(false);
   });
 });
