@@ -1,4 +1,4 @@
-import { abortable } from '../../lib/abort.ts';
+import { AbortScope, abortable } from '../../lib/abort.ts';
 import type { ResourceType } from './cluster.ts';
 import type { Answer } from './http2-exchange.ts';
 import { KubeError } from './kube-error.ts';
@@ -75,9 +75,14 @@ export class Discovery {
   }
 
   async #read(): Promise<void> {
-    const [core, groups] = await Promise.all(
-      ['/api', '/apis'].map(async (path) => parseDiscovery(await this.#get(path, this.#lifetime))),
-    );
+    using scope = new AbortScope(this.#lifetime);
+    const reads = ['/api', '/apis'].map(async (path) => parseDiscovery(await this.#get(path, scope.signal)));
+    const [core, groups] = await Promise.all(reads).catch(async (error: unknown) => {
+      // Nobody wants the other answer any more, and nothing is left on its way.
+      scope.abort(error);
+      await Promise.allSettled(reads);
+      throw error;
+    });
     const known = this.#types;
     const types = new Map<string, ResourceType[]>();
     for (const { metadata, versions = [] } of [...(core?.items ?? []), ...(groups?.items ?? [])]) {
