@@ -1,5 +1,4 @@
-import { request } from 'node:https';
-import { type KubeHttps, kubeHttps } from './kube-https.ts';
+import { ask, type KubeHttps, kubeHttps } from './kube-https.ts';
 import { waitUntil } from './wait-until.ts';
 
 /** A live object, as far as a reader cares. */
@@ -29,10 +28,10 @@ export class ApiReader implements Disposable {
 
   /** The object, or undefined when there is none. */
   async get(path: string): Promise<Seen | undefined> {
-    const { status, body } = await this.#request(path);
+    const { status, text } = await ask(this.#https, { path, timeoutMs: 10_000 });
     if (status === 404) return undefined;
-    if (status !== 200) throw new Error(`GET ${path} answered ${status}: ${body.slice(0, 200)}`);
-    return JSON.parse(body) as Seen;
+    if (status !== 200) throw new Error(`GET ${path} answered ${status}: ${text.slice(0, 200)}`);
+    return JSON.parse(text) as Seen;
   }
 
   async list(path: string): Promise<readonly Seen[]> {
@@ -60,23 +59,5 @@ export class ApiReader implements Disposable {
 
   [Symbol.dispose](): void {
     this.#https.agent.destroy();
-  }
-
-  async #request(path: string): Promise<{ readonly status: number; readonly body: string }> {
-    const { promise, resolve, reject } = Promise.withResolvers<{ status: number; body: string }>();
-    const call = request(
-      new URL(path, this.#https.server),
-      { agent: this.#https.agent, headers: this.#https.headers, timeout: 10_000 },
-      (response) => {
-        const chunks: Buffer[] = [];
-        response.on('data', (chunk: Buffer) => chunks.push(chunk));
-        response.on('error', reject);
-        response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') }));
-      },
-    );
-    call.on('timeout', () => call.destroy(new Error(`GET ${path} timed out`)));
-    call.on('error', reject);
-    call.end();
-    return await promise;
   }
 }

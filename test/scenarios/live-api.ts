@@ -1,7 +1,6 @@
-import { request } from 'node:https';
 import { loadAll } from 'js-yaml';
 import type { Seen } from '../harness/api-reader.ts';
-import { type KubeHttps, kubeHttps } from '../harness/kube-https.ts';
+import { ask, type HttpsAnswer, type KubeHttps, kubeHttps } from '../harness/kube-https.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 
 export interface Manifest {
@@ -16,11 +15,6 @@ interface Resource {
   readonly kind: string;
   readonly plural: string;
   readonly namespaced: boolean;
-}
-
-interface Answer {
-  readonly status: number;
-  readonly text: string;
 }
 
 export type PatchKind = 'merge' | 'strategic' | 'json' | 'apply';
@@ -50,7 +44,7 @@ export class LiveApi implements Disposable {
   async get(ref: string): Promise<Seen | undefined> {
     const path = await this.#path(ref);
     if (path === undefined) return undefined;
-    const { status, text } = await this.#send('GET', path);
+    const { status, text } = await ask(this.#https, { path });
     if (status === 404) return undefined;
     return parse('GET', path, { status, text }) as Seen;
   }
@@ -60,7 +54,7 @@ export class LiveApi implements Disposable {
     const resource = await this.#resource(kind);
     if (resource === undefined) return [];
     const path = collection(resource, this.#namespace);
-    const { items } = parse('GET', path, await this.#send('GET', path)) as { items: Seen[] };
+    const { items } = parse('GET', path, await ask(this.#https, { path })) as { items: Seen[] };
     return items.map(({ metadata }) => metadata.name).filter((name) => name !== 'kube-root-ca.crt' && name !== 'default');
   }
 
@@ -90,7 +84,11 @@ export class LiveApi implements Disposable {
   async delete(ref: string, propagationPolicy: string): Promise<void> {
     const path = await this.#path(ref);
     if (path === undefined) return;
-    const answer = await this.#send('DELETE', path, { kind: 'DeleteOptions', apiVersion: 'v1', propagationPolicy });
+    const answer = await ask(this.#https, {
+      method: 'DELETE',
+      path,
+      body: { kind: 'DeleteOptions', apiVersion: 'v1', propagationPolicy },
+    });
     if (answer.status !== 404) parse('DELETE', path, answer);
   }
 
@@ -99,10 +97,10 @@ export class LiveApi implements Disposable {
     await this.#discover();
     for (const resource of this.#resources.filter(({ namespaced }) => !namespaced)) {
       const path = collection(resource, '');
-      const answer = await this.#send('GET', `${path}?labelSelector=${encodeURIComponent(labelSelector)}`);
+      const answer = await ask(this.#https, { path: `${path}?labelSelector=${encodeURIComponent(labelSelector)}` });
       if (answer.status !== 200) continue;
       for (const { metadata } of (JSON.parse(answer.text) as { items: Seen[] }).items)
-        await this.#send('DELETE', `${path}/${metadata.name}`);
+        await ask(this.#https, { method: 'DELETE', path: `${path}/${metadata.name}` });
     }
   }
 
@@ -145,7 +143,7 @@ export class LiveApi implements Disposable {
   async #discover(): Promise<void> {
     const lists = await Promise.all(
       ['/api', '/apis'].map(async (path) => {
-        const answer = await this.#send('GET', path, undefined, DISCOVERY);
+        const answer = await ask(this.#https, { path, accept: DISCOVERY });
         return parse('GET', path, answer) as unknown as DiscoveryList;
       }),
     );
@@ -154,40 +152,12 @@ export class LiveApi implements Disposable {
 
   /** Not found is tried again: what it needs may have been made a moment ago. */
   async #succeed(method: string, path: string, body: unknown, contentType: string): Promise<void> {
-    const attempt = async (): Promise<Answer | undefined> => {
-      const answer = await this.#send(method, path, body, 'application/json', contentType);
+    const attempt = async (): Promise<HttpsAnswer | undefined> => {
+      const answer = await ask(this.#https, { method, path, body, contentType });
       return answer.status === 404 ? undefined : answer;
     };
     const answer = await waitUntil(attempt, { what: `${method} ${path} to find its object`, timeoutMs: SETTLE_MS });
     parse(method, path, answer);
-  }
-
-  async #send(
-    method: string,
-    path: string,
-    body?: unknown,
-    accept = 'application/json',
-    contentType = 'application/json',
-  ): Promise<Answer> {
-    const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-    const content = body === undefined ? '' : JSON.stringify(body);
-    // Node names no length for the content of a DELETE by itself.
-    const length = { 'content-length': Buffer.byteLength(content) };
-    const headers = { ...this.#https.headers, accept, 'content-type': contentType, ...length };
-    const call = request(
-      new URL(path, this.#https.server),
-      { method, agent: this.#https.agent, headers, timeout: 20_000 },
-      (response) => {
-        const chunks: Buffer[] = [];
-        response.on('data', (chunk: Buffer) => chunks.push(chunk));
-        response.on('error', reject);
-        response.on('end', () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }));
-      },
-    );
-    call.on('timeout', () => call.destroy(new Error(`${method} ${path} timed out`)));
-    call.on('error', reject);
-    call.end(content);
-    return await promise;
   }
 }
 
@@ -225,7 +195,7 @@ function collection({ group, version, plural, namespaced }: Resource, namespace:
   return namespaced ? `${base}/namespaces/${namespace}/${plural}` : `${base}/${plural}`;
 }
 
-function parse(method: string, path: string, { status, text }: Answer): object {
+function parse(method: string, path: string, { status, text }: HttpsAnswer): object {
   if (status >= 300) throw new Error(`${method} ${path} answered ${status}: ${text.slice(0, 500)}`);
   return JSON.parse(text) as object;
 }

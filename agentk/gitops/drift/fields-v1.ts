@@ -46,6 +46,17 @@ export function nodeAt(fields: FieldsV1 | undefined, keys: FieldKeys): FieldsV1 
   return node;
 }
 
+/** The set holds the path, something under it, or a whole value that it lies in. */
+export function holds(fields: FieldsV1, keys: FieldKeys): boolean {
+  let node: FieldsV1 | undefined = fields;
+  for (const key of keys) {
+    node = node[key];
+    if (node === undefined) return false;
+    if (isLeaf(node)) return true;
+  }
+  return true;
+}
+
 /** Everything in either. */
 export function unionOf(a: FieldsV1, b: FieldsV1): FieldsV1 {
   // A leaf beside a node with children stays expressible: `.` keeps the ownership of the node itself.

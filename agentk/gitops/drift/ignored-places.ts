@@ -1,5 +1,5 @@
 import type { FieldsV1, LiveObject, ManagedFieldsEntry } from '../../kube/cluster.ts';
-import { emptyFields, type FieldKeys, isApplyEntry, isItemKey, isLeaf, nodeAt } from './fields-v1.ts';
+import { emptyFields, type FieldKeys, holds, isApplyEntry, isItemKey, isLeaf, nodeAt } from './fields-v1.ts';
 import type { Ignored, IgnoredFields } from './ignored.ts';
 import { canonicalText, fieldOf, mergeKeys, valueAt } from './live-values.ts';
 
@@ -66,17 +66,6 @@ export function leavesOf(fields: FieldsV1, keys: FieldKeys): readonly FieldKeys[
     if (key === '.' || inKey) return [];
     return isLeaf(child) ? [[...keys, key]] : leavesOf(child, [...keys, key]);
   });
-}
-
-/** The set holds the path, something under it, or a whole value that it lies in. */
-function holds(fields: FieldsV1, keys: FieldKeys): boolean {
-  let node: FieldsV1 | undefined = fields;
-  for (const key of keys) {
-    node = node[key];
-    if (node === undefined) return false;
-    if (isLeaf(node)) return true;
-  }
-  return true;
 }
 
 /**

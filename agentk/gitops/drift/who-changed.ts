@@ -1,5 +1,5 @@
-import type { FieldsV1, LiveObject, ManagedFieldsEntry } from '../../kube/cluster.ts';
-import { emptyFields, type FieldKeys, isApplyEntry, isLeaf } from './fields-v1.ts';
+import type { LiveObject, ManagedFieldsEntry } from '../../kube/cluster.ts';
+import { emptyFields, type FieldKeys, holds, isApplyEntry } from './fields-v1.ts';
 import { sameFields } from './interned-fields.ts';
 import type { OwnedState } from './owned-state.ts';
 
@@ -37,17 +37,6 @@ export function changeOf(entry: ManagedFieldsEntry): Change {
     subresource: entry.subresource ?? '',
     at: Number.isNaN(time) ? undefined : new Date(time),
   };
-}
-
-/** The set holds the path, something under it, or a whole value that it lies in. */
-function holds(fields: FieldsV1, keys: FieldKeys): boolean {
-  let node: FieldsV1 | undefined = fields;
-  for (const key of keys) {
-    node = node[key];
-    if (node === undefined) return false;
-    if (isLeaf(node)) return true;
-  }
-  return true;
 }
 
 /** Controllers write status all the time, which says nothing about our fields. */

@@ -1,5 +1,4 @@
-import { request } from 'node:https';
-import { type KubeHttps, kubeHttps } from '../../../../test/harness/kube-https.ts';
+import { ask, type KubeHttps, kubeHttps } from '../../../../test/harness/kube-https.ts';
 import type { LiveObject } from '../../../kube/cluster.ts';
 
 export type PatchKind = 'merge' | 'strategic' | 'json' | 'apply';
@@ -63,22 +62,7 @@ export class RawApi implements Disposable {
   }
 
   async #request(method: string, path: string, body: unknown, contentType: string): Promise<RawAnswer> {
-    const { promise, resolve, reject } = Promise.withResolvers<{ readonly status: number; readonly text: string }>();
-    const headers = { ...this.#https.headers, 'content-type': contentType };
-    const call = request(
-      new URL(path, this.#https.server),
-      { method, agent: this.#https.agent, headers, timeout: 20_000 },
-      (response) => {
-        const chunks: Buffer[] = [];
-        response.on('data', (chunk: Buffer) => chunks.push(chunk));
-        response.on('error', reject);
-        response.on('end', () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }));
-      },
-    );
-    call.on('timeout', () => call.destroy(new Error(`${method} ${path} timed out`)));
-    call.on('error', reject);
-    call.end(body === undefined ? undefined : JSON.stringify(body));
-    const { status, text } = await promise;
+    const { status, text } = await ask(this.#https, { method, path, body, contentType });
     // A path that is not served yet is answered in plain text.
     if (!text.startsWith('{')) throw new Error(`${method} ${path} answered ${status}: ${text}`);
     return { status, body: JSON.parse(text) as LiveObject };
