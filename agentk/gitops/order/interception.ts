@@ -1,6 +1,6 @@
+import { matchesLabels } from '../../../lib/label-selector.ts';
 import type { ObjectId } from '../../../lib/object-id.ts';
 import type { Manifest } from '../desired/manifest.ts';
-import { matches } from './selector.ts';
 import type { Interceptor, InterceptRule, Labels } from './traits.ts';
 
 export interface Placed {
@@ -37,12 +37,12 @@ export class Interception {
     // The API server never sends these to a webhook, so that a broken one can be removed.
     if (id.group === 'admissionregistration.k8s.io') return false;
     if (!interceptor.rules.some((rule) => this.#covers(rule, id, manifest.version))) return false;
-    if (!matches(interceptor.objects, manifest.order.labels)) return false;
+    if (!matchesLabels(interceptor.objects, manifest.order.labels)) return false;
     const namespace = id.kind === 'Namespace' && id.group === '' ? id.name : id.namespace;
     if (namespace === '') return true;
     const known = this.#namespaces.get(namespace);
     const labels = { ...known, [NAME_LABEL]: namespace };
-    return matches(interceptor.namespaces, labels, (key) => known !== undefined || key === NAME_LABEL);
+    return matchesLabels(interceptor.namespaces, labels, (key) => known !== undefined || key === NAME_LABEL);
   }
 
   #covers({ groups, versions, resources, scope }: InterceptRule, id: ObjectId, version: string): boolean {

@@ -1,4 +1,5 @@
-import { matches, readSelector } from './selector.ts';
+import { matchesLabels } from '../../../lib/label-selector.ts';
+import { readSelector } from './selector.ts';
 
 const labels = { app: 'web', tier: 'front' };
 
@@ -14,12 +15,12 @@ describe('A label selector', () => {
     [{ matchExpressions: [{ key: 'gone', operator: 'Exists' }] }, false],
     [{ matchExpressions: [{ key: 'gone', operator: 'DoesNotExist' }] }, true],
   ])('%j decides as the API server does', (selector, expected) => {
-    expect(matches(readSelector(selector), labels)).toBe(expected);
+    expect(matchesLabels(readSelector(selector), labels)).toBe(expected);
   });
 
   it('matches labels that nobody knows', () => {
     const selector = readSelector({ matchLabels: { secret: 'yes' } });
-    expect(matches(selector, labels, (key) => key === 'app')).toBe(true);
-    expect(matches(selector, labels)).toBe(false);
+    expect(matchesLabels(selector, labels, (key) => key === 'app')).toBe(true);
+    expect(matchesLabels(selector, labels)).toBe(false);
   });
 });

@@ -1,10 +1,6 @@
-/** One condition on labels; all of a selector must hold, an empty selector matches everything. */
-export interface LabelCondition {
-  readonly key: string;
-  readonly operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist';
-  readonly values: readonly string[];
-}
+import type { LabelCondition } from '../../../lib/label-selector.ts';
 
+/** All of them must hold. */
 export type LabelSelector = readonly LabelCondition[];
 
 const OPERATORS: ReadonlySet<string> = new Set(['In', 'NotIn', 'Exists', 'DoesNotExist']);
@@ -25,19 +21,4 @@ function readExpression(value: unknown): readonly LabelCondition[] {
   if (typeof key !== 'string' || typeof operator !== 'string' || !OPERATORS.has(operator)) return [];
   const texts = Array.isArray(values) ? values.map(String) : [];
   return [{ key, operator: operator as LabelCondition['operator'], values: texts }];
-}
-
-/** Labels that `isKnown` says nothing of may be anything, and match. */
-export function matches(
-  selector: LabelSelector,
-  labels: Readonly<Record<string, string>> | undefined,
-  isKnown: (key: string) => boolean = () => true,
-): boolean {
-  return selector.every(({ key, operator, values }) => {
-    const value = labels?.[key];
-    if (value === undefined && !isKnown(key)) return true;
-    if (operator === 'Exists') return value !== undefined;
-    if (operator === 'DoesNotExist') return value === undefined;
-    return (value !== undefined && values.includes(value)) === (operator === 'In');
-  });
 }
