@@ -14,6 +14,12 @@ const environment = new Environment({ limits: LIMITS }).registerVariable('object
 /** What an object does not have (yet) makes an expression about it untrue, not wrong. */
 const ABSENT: ReadonlySet<string> = new Set(['no_such_key', 'index_out_of_bounds']);
 
+// A call within a script can be interrupted, a regular expression that it is in the middle of included. Making a context
+// costs more than most expressions, so they share one, one after another.
+const CALL = new Script('run()');
+const sandbox: { run?: () => unknown } = {};
+const context = createContext(sandbox);
+
 /**
  * A question about an object, in the Common Expression Language
  * (https://github.com/google/cel-spec/blob/master/doc/langdef.md), with `object` as its one variable.
@@ -39,16 +45,18 @@ export class ObjectExpression {
   }
 
   #evaluate(object: unknown): unknown {
-    const run = (): unknown => this.#program({ object });
+    sandbox.run = () => this.#program({ object });
     try {
-      // A call within a script can be interrupted, a regular expression that it is in the middle of included.
-      return new Script('run()').runInContext(createContext({ run }), { timeout: TIME_LIMIT_MS });
+      return CALL.runInContext(context, { timeout: TIME_LIMIT_MS });
     } catch (error) {
       if (error instanceof EvaluationError && ABSENT.has(error.code)) return false;
       if ((error as { code?: unknown }).code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') {
         throw new UserError(`takes longer than ${TIME_LIMIT_MS} ms; make it simpler`, { reason: 'Timeout' });
       }
       throw new UserError(`cannot be evaluated: ${summaryOf(error)}; correct it`);
+    } finally {
+      // Nothing of the object is kept.
+      delete sandbox.run;
     }
   }
 }

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { type Duplex, PassThrough } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import { createWebSocketStream, type WebSocket } from 'ws';
 import { socketPair } from './socket-pair.ts';
 
@@ -12,7 +12,7 @@ export const MAX_TUNNEL_MESSAGE_BYTES = 10 << 20;
  * What runs in the tunnel, as a socket. Either of the two ends with the other.
  * @param incoming applied to what comes out of the tunnel
  */
-export async function tunnelSocket(webSocket: WebSocket, incoming: Duplex = new PassThrough()): Promise<Socket> {
+export async function tunnelSocket(webSocket: WebSocket, incoming?: Duplex): Promise<Socket> {
   const stream = createWebSocketStream(webSocket);
   stream.on('error', () => stream.destroy());
   const [near, far] = await socketPair();
@@ -24,8 +24,8 @@ export async function tunnelSocket(webSocket: WebSocket, incoming: Duplex = new 
   near.on('error', () => near.destroy());
   near.once('close', () => stream.destroy());
   stream.once('close', () => near.destroySoon());
-  incoming.on('error', () => near.destroy());
+  incoming?.on('error', () => near.destroy());
   // What one of them said last still arrives.
-  stream.pipe(incoming).pipe(near).pipe(stream);
+  (incoming === undefined ? stream : stream.pipe(incoming)).pipe(near).pipe(stream);
   return far;
 }
