@@ -1,7 +1,7 @@
 import { AbortScope, sleep } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
-import { isAbort, UnavailableError, UserError } from '../../lib/errors.ts';
-import { Latest } from '../../lib/latest.ts';
+import { UnavailableError, UserError } from '../../lib/errors.ts';
+import { newestOf } from '../../lib/latest.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { ConfigurationSnapshot, ConfigurationSource } from '../agent-session/agent-configuration.ts';
 import type { RefWatcher } from '../change-detection/ref-watcher.ts';
@@ -32,28 +32,8 @@ export class GitConfigurationSource implements ConfigurationSource {
    * The present state, then one snapshot for each change; a slow reader sees the newest only. Ends when `signal` fires.
    * UserError `unauthenticated` or `forbidden` when the token is not accepted any more.
    */
-  async *watch(token: string, agent: AgentInfo, signal: AbortSignal): AsyncGenerator<ConfigurationSnapshot, void, void> {
-    if (signal.aborted) return;
-    using scope = new AbortScope(signal);
-    const snapshots = new Latest<ConfigurationSnapshot>();
-    const close = (): void => snapshots.close();
-    scope.signal.addEventListener('abort', close, { once: true });
-    let failure: { readonly error: unknown } | undefined;
-    const following = this.#follow(token, agent, (snapshot) => snapshots.set(snapshot), scope.signal)
-      .catch((error: unknown) => {
-        if (!isAbort(error, scope.signal)) failure = { error };
-      })
-      .finally(close);
-    try {
-      for await (const snapshot of snapshots) {
-        if (signal.aborted) return;
-        yield snapshot;
-      }
-      if (failure !== undefined && !signal.aborted) throw failure.error;
-    } finally {
-      scope.abort(new DOMException('Nobody reads this configuration any more', 'AbortError'));
-      await following;
-    }
+  watch(token: string, agent: AgentInfo, signal: AbortSignal): AsyncGenerator<ConfigurationSnapshot, void, void> {
+    return newestOf((publish, scope) => this.#follow(token, agent, publish, scope), signal);
   }
 
   /** Follows the project, and moves on when the registry says that it is another one or elsewhere. */

@@ -1,6 +1,4 @@
-import { AbortScope } from '../../lib/abort.ts';
-import { isAbort } from '../../lib/errors.ts';
-import { Latest } from '../../lib/latest.ts';
+import { newestOf } from '../../lib/latest.ts';
 import type { ConfigurationSnapshot, ConfigurationSource } from '../agent-session/agent-configuration.ts';
 import type { AgentInfo } from '../registry/registry.ts';
 import { type UnitOverrides, withOverrides } from './unit-overrides.ts';
@@ -16,32 +14,21 @@ export class OverriddenConfigurations implements ConfigurationSource {
   }
 
   /** As the source's `watch`, with a snapshot for each change of an override as well. */
-  async *watch(token: string, agent: AgentInfo, signal: AbortSignal): AsyncGenerator<ConfigurationSnapshot, void, void> {
-    using scope = new AbortScope(signal);
-    const snapshots = new Latest<ConfigurationSnapshot>();
-    let newest: ConfigurationSnapshot | undefined;
-    let failure: { readonly error: unknown } | undefined;
-    const following = (async (): Promise<void> => {
-      for await (const snapshot of this.#source.watch(token, agent, scope.signal)) {
-        newest = snapshot;
-        snapshots.set(snapshot);
+  watch(token: string, agent: AgentInfo, signal: AbortSignal): AsyncGenerator<ConfigurationSnapshot, void, void> {
+    return newestOf(async (publish, scope) => {
+      let newest: ConfigurationSnapshot | undefined;
+      const tell = (): void => {
+        if (newest !== undefined) publish(this.#override(newest, agent));
+      };
+      const unsubscribe = this.#overrides.onChange((agentId) => {
+        if (agentId === agent.id) tell();
+      });
+      try {
+        for await (newest of this.#source.watch(token, agent, scope)) tell();
+      } finally {
+        unsubscribe();
       }
-    })()
-      .catch((error: unknown) => {
-        if (!isAbort(error, scope.signal)) failure = { error };
-      })
-      .finally(() => snapshots.close());
-    const unsubscribe = this.#overrides.onChange((agentId) => {
-      if (agentId === agent.id && newest !== undefined) snapshots.set(newest);
-    });
-    try {
-      for await (const snapshot of snapshots) yield this.#override(snapshot, agent);
-      if (failure !== undefined) throw failure.error;
-    } finally {
-      unsubscribe();
-      scope.abort(new DOMException('Nobody reads this configuration any more', 'AbortError'));
-      await following;
-    }
+    }, signal);
   }
 
   #override(snapshot: ConfigurationSnapshot, agent: AgentInfo): ConfigurationSnapshot {
