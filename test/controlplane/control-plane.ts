@@ -30,6 +30,7 @@ export interface ControlPlaneOptions {
 }
 
 const READY_TIMEOUT_MS = 60_000;
+const START_ATTEMPTS = 3;
 
 /**
  * Starts etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kwok on free ports of 127.0.0.1. Resolves
@@ -37,8 +38,21 @@ const READY_TIMEOUT_MS = 60_000;
  * `stop()` or with this process, whatever ends it. `signal` only ends the start.
  */
 export async function startControlPlane(options: ControlPlaneOptions, signal: AbortSignal): Promise<ControlPlane> {
-  const binaries = await ensureBinaries(options.progress ?? progressOnStderr, signal);
+  const progress = options.progress ?? progressOnStderr;
+  const binaries = await ensureBinaries(progress, signal);
   await removeLeftovers();
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startOnce(binaries, options, signal);
+    } catch (error) {
+      // Somebody else may take a port between its choice and its use, or the machine be too busy for a moment.
+      if (signal.aborted || attempt === START_ATTEMPTS) throw error;
+      progress(`${(error as Error).message}\nstarting the control plane again …`);
+    }
+  }
+}
+
+async function startOnce(binaries: Binaries, options: ControlPlaneOptions, signal: AbortSignal): Promise<ControlPlane> {
   const controlPlane = new ControlPlane(binaries, {
     directory: await createOwnedDirectory(),
     etcdPort: await freePort(),

@@ -28,16 +28,35 @@ export async function removeLeftovers(): Promise<void> {
     const directory = join(tmpdir(), name);
     if ((await stat(directory).catch(() => undefined))?.uid !== process.getuid?.()) continue;
     await killRecorded(directory);
-    await rm(directory, { recursive: true, force: true });
+    // What was killed may still write for a moment.
+    await rm(directory, { recursive: true, force: true, maxRetries: 10 });
   }
 }
 
 async function killRecorded(directory: string): Promise<void> {
   for (const name of await readdir(pidFiles(directory)).catch(() => [])) {
-    const { pid, groupId, startedAt } = JSON.parse(await readFile(join(pidFiles(directory), name), 'utf8')) as Recorded;
+    const recorded = await readRecorded(join(pidFiles(directory), name));
     // The same id may belong to somebody else by now.
-    if (startedAt === undefined || startedAt !== (await startTime(pid))) continue;
-    process.kill(-groupId, 'SIGKILL');
+    if (recorded?.startedAt === undefined || recorded.startedAt !== (await startTime(recorded.pid))) continue;
+    killGroup(recorded.groupId);
+  }
+}
+
+/** Undefined for a file that another start removed meanwhile, or that its owner died over. */
+async function readRecorded(path: string): Promise<Recorded | undefined> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8')) as Recorded;
+  } catch {
+    return undefined;
+  }
+}
+
+function killGroup(id: number): void {
+  try {
+    process.kill(-id, 'SIGKILL');
+  } catch (error) {
+    // It ended by itself, or another start was faster.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
 

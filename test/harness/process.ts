@@ -61,7 +61,7 @@ export class Program implements AsyncDisposable {
    * The first line that matches, from line number `from` on (0: from the start; `lines.length`: only what is yet to
    * come). Fails after `timeoutMs` or when the program ends without it.
    */
-  async waitForLine(pattern: RegExp, timeoutMs = 10_000, from = 0): Promise<string> {
+  async waitForLine(pattern: RegExp, timeoutMs = 30_000, from = 0): Promise<string> {
     let next = from;
     const find = (): { line: string } | { ended: true } | undefined => {
       for (; next < this.#lines.length; next++) {

@@ -4,7 +4,7 @@ import { toError } from '../../lib/errors.ts';
 export interface WaitOptions {
   readonly timeoutMs?: number;
   readonly intervalMs?: number;
-  /** What is waited for, as the sentence goes on after "waited 10 s for …". */
+  /** What is waited for, as the sentence goes on after "waited 30 s for …". */
   readonly what: string;
 }
 
@@ -12,11 +12,11 @@ type Falsy = false | 0 | 0n | '' | null | undefined;
 
 /**
  * Polls until the condition returns a truthy value, and returns it. A condition that throws is asked again; after
- * `timeoutMs` (10 s) the wait fails with what the last attempt returned or threw.
+ * `timeoutMs` (30 s) the wait fails with what the last attempt returned or threw.
  */
 export async function waitUntil<T>(
   condition: () => T | Promise<T>,
-  { timeoutMs = 10_000, intervalMs = 50, what }: WaitOptions,
+  { timeoutMs = 30_000, intervalMs = 50, what }: WaitOptions,
   signal: AbortSignal = new AbortController().signal,
 ): Promise<Exclude<T, Falsy>> {
   const deadline = performance.now() + timeoutMs;

@@ -1,12 +1,13 @@
 import { execFile } from 'node:child_process';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createTempDir, type TempDir } from '../harness/temp-dir.ts';
 
-const REPOSITORY = join(import.meta.dirname, '../..');
+const MAIN = join(import.meta.dirname, 'main.ts');
 
-describe('the count reporter', () => {
+describe('a test run', () => {
   let project: TempDir;
+  let output: string;
 
   beforeEach(async () => {
     project = await createTempDir();
@@ -20,12 +21,12 @@ describe('the count reporter', () => {
   /** Runs jest over the given test files; its exit code and the last line of all it wrote. */
   async function run(files: Record<string, string>, args: readonly string[] = []): Promise<[number | null, string]> {
     for (const [name, text] of Object.entries(files)) await writeFile(join(project.path, 'tests', name), text);
-    const jest = join(REPOSITORY, 'node_modules/jest/bin/jest.js');
-    const command = `"${process.execPath}" "${jest}" --rootDir "${project.path}" ${args.join(' ')} 2>&1`;
+    const command = `"${process.execPath}" "${MAIN}" "--rootDir=${project.path}" ${args.join(' ')} 2>&1`;
     const { promise, resolve } = Promise.withResolvers<[number | null, string]>();
-    const child = execFile('/bin/sh', ['-c', command], { cwd: project.path }, (_error, stdout) =>
-      resolve([child.exitCode, stdout.trimEnd().split('\n').at(-1) ?? '']),
-    );
+    const child = execFile('/bin/sh', ['-c', command], { cwd: project.path }, (_error, stdout) => {
+      output = stdout;
+      resolve([child.exitCode, stdout.trimEnd().split('\n').at(-1) ?? '']);
+    });
     return await promise;
   }
 
@@ -45,6 +46,33 @@ describe('the count reporter', () => {
 
   it('fails a run that has no failure but leaves out a test', async () => {
     expect(await run({ 'a.test.js': "it('a', () => undefined); it.todo('b');" })).toEqual([1, '1 passed, 1 failed']);
+  });
+
+  it('runs what failed once more when asked to, and counts and names what passed then', async () => {
+    const marker = join(project.path, 'marker');
+    const files = {
+      'steady.test.js': "it('a', () => undefined);",
+      'unsteady.test.js': `const fs = require('node:fs');
+        it('b', () => undefined);
+        it('c', () => { if (!fs.existsSync('${marker}')) { fs.writeFileSync('${marker}', ''); throw new Error('not yet'); } });`,
+    };
+    expect(await run(files, ['--rerun-failed'])).toEqual([0, '3 passed, 0 failed']);
+    expect(output).toContain('Unsteady, passed at the second try only: ');
+    await rm(marker);
+    expect(await run({})).toEqual([1, '2 passed, 1 failed']);
+  });
+
+  it('fails for what fails twice', async () => {
+    const files = { 'a.test.js': "it('a', () => undefined);", 'b.test.js': "it('b', () => { throw new Error('no'); });" };
+    expect(await run(files, ['--rerun-failed'])).toEqual([1, '1 passed, 1 failed']);
+    expect(output).not.toContain('Unsteady');
+  });
+
+  it('fails when jest does not come to its end', async () => {
+    expect(await run({ 'a.test.js': "it('a', () => process.kill(process.pid, 'SIGKILL'));" }, ['-i'])).toEqual([
+      1,
+      '0 passed, 1 failed',
+    ]);
   });
 
   it('leaves out freely what a person did not ask for', async () => {
