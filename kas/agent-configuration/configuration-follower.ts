@@ -2,6 +2,7 @@ import { sleep } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { type UnavailableError, UserError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
+import type { SourceProblem } from '../../lib/source-problem.ts';
 import type { AgentConfiguration, ConfigurationSnapshot } from '../agent-session/agent-configuration.ts';
 import { forNewest } from '../change-detection/for-newest.ts';
 import { type RefState, repositoryProblem } from '../change-detection/ref-state.ts';
@@ -9,7 +10,6 @@ import type { RefWatcher } from '../change-detection/ref-watcher.ts';
 import type { GitalyClientPool } from '../gitaly/gitaly-client-pool.ts';
 import type { Blob } from '../gitaly/gitaly-repository.ts';
 import type { AgentInfo, ProjectInfo } from '../registry/registry.ts';
-import type { SourceProblem } from '../source-problem.ts';
 import { requireCommit } from '../units/list-files.ts';
 import { parseConfiguration } from './parse-configuration.ts';
 

@@ -1,9 +1,9 @@
 import { UserError } from '../../lib/errors.ts';
+import type { SourceProblem } from '../../lib/source-problem.ts';
 import type { ResourceFilter, UnitPolicy } from '../../lib/unit-policy.ts';
 import { parseYamlConfig } from '../../lib/yaml-config.ts';
 import type { AgentConfiguration } from '../agent-session/agent-configuration.ts';
 import { folderGlob } from '../manifests/kustomizations.ts';
-import type { SourceProblem } from '../source-problem.ts';
 
 import { type ConfigurationFile, configurationSchema, DEFAULT_GLOB } from './schema.ts';
 

@@ -1,7 +1,7 @@
 import type { LogLevel } from '../../lib/log.ts';
+import type { SourceProblem } from '../../lib/source-problem.ts';
 import type { HealthRule, UnitPolicy } from '../../lib/unit-policy.ts';
 import type { AgentInfo } from '../registry/registry.ts';
-import type { SourceProblem } from '../source-problem.ts';
 
 /** One entry of the agent's `gitops.manifest_projects`. */
 export interface AgentUnit extends UnitPolicy {

@@ -1,5 +1,5 @@
+import type { SourceProblem } from '../../lib/source-problem.ts';
 import type { AgentInfo } from '../registry/registry.ts';
-import type { SourceProblem } from '../source-problem.ts';
 import type { ClusterEvent, Drift, ObjectReport, SyncReport } from '../sync-status/unit-status.ts';
 import type { UnitSnapshot } from '../units/unit-source.ts';
 import type { AgentUnit, ConfigurationSnapshot } from './agent-configuration.ts';

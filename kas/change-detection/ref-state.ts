@@ -1,5 +1,5 @@
 import { UnavailableError, UserError } from '../../lib/errors.ts';
-import type { SourceProblem } from '../source-problem.ts';
+import type { SourceProblem } from '../../lib/source-problem.ts';
 
 /** What kas knows of a ref. */
 export type RefState =

@@ -1,7 +1,7 @@
+import type { SourceProblem } from '../../lib/source-problem.ts';
 import type { AgentUnit, ConfigurationSnapshot } from '../agent-session/agent-configuration.ts';
 import type { SessionReports } from '../agent-session/session-reports.ts';
 import type { AgentInfo } from '../registry/registry.ts';
-import type { SourceProblem } from '../source-problem.ts';
 import type { UnitSnapshot } from '../units/unit-source.ts';
 import type { StatusStore } from './status-store.ts';
 import type { SyncLog } from './sync-log.ts';

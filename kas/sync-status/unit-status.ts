@@ -1,5 +1,5 @@
 import type { ObjectId } from '../../lib/object-id.ts';
-import type { SourceProblem } from '../source-problem.ts';
+import type { SourceProblem } from '../../lib/source-problem.ts';
 
 export type Phase = 'pending' | 'progressing' | 'synced' | 'degraded' | 'failed' | 'suspended';
 export type Action = 'created' | 'configured' | 'unchanged' | 'pruned' | 'failed' | 'waiting' | 'skipped';

@@ -1,4 +1,4 @@
-import { type DecodedFile, decodeManifest } from '../manifests/decode-manifest.ts';
+import { type DecodedFile, decodeManifest } from '../../lib/manifests/decode-manifest.ts';
 
 /** A content has one path as a rule; one that wanders through the repository must not be remembered at all of them. */
 const PATHS_PER_CONTENT = 4;

@@ -1,7 +1,7 @@
+import type { ManifestFile } from '../../lib/manifests/render-plain.ts';
+import type { SourceProblem } from '../../lib/source-problem.ts';
 import type { ManifestLimits } from '../config/kas-config.ts';
 import type { FileEntry, GitalyRepository } from '../gitaly/gitaly-repository.ts';
-import type { ManifestFile } from '../manifests/render-plain.ts';
-import type { SourceProblem } from '../source-problem.ts';
 import type { BlobCache } from './blob-cache.ts';
 import { RefusedUnit, refuse } from './refused-unit.ts';
 

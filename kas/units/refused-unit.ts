@@ -1,4 +1,4 @@
-import type { SourceProblem } from '../source-problem.ts';
+import type { SourceProblem } from '../../lib/source-problem.ts';
 
 /** A unit that cannot be rendered at a commit, for reasons that people can put right. */
 export class RefusedUnit extends Error {

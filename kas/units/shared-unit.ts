@@ -3,10 +3,10 @@ import { Backoff } from '../../lib/backoff.ts';
 import { isAbort } from '../../lib/errors.ts';
 import type { Latest } from '../../lib/latest.ts';
 import type { Logger } from '../../lib/log.ts';
+import type { SourceProblem } from '../../lib/source-problem.ts';
 import { forNewest } from '../change-detection/for-newest.ts';
 import { type RefState, repositoryProblem } from '../change-detection/ref-state.ts';
 import type { RefWatcher } from '../change-detection/ref-watcher.ts';
-import type { SourceProblem } from '../source-problem.ts';
 import type { Rendering, UnitRenderer } from './unit-renderer.ts';
 import type { RenderedUnit, UnitRequest, UnitSnapshot } from './unit-source.ts';
 

@@ -1,6 +1,6 @@
 import type { Bundle } from '../../lib/bundle.ts';
+import type { SourceProblem } from '../../lib/source-problem.ts';
 import type { ProjectInfo } from '../registry/registry.ts';
-import type { SourceProblem } from '../source-problem.ts';
 
 /** What makes a unit's content: two agents that ask for the same share one poll, one fetch and one rendering. */
 export interface UnitRequest {

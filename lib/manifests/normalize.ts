@@ -1,4 +1,4 @@
-import type { ObjectId } from '../../lib/object-id.ts';
+import type { ObjectId } from '../object-id.ts';
 import type { SourceProblem } from '../source-problem.ts';
 import { describeType, Mapping, type Value } from './manifest-value.ts';
 

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
-import { LineIndex, YamlSyntaxError } from '../../lib/yaml-tree.ts';
 import type { SourceProblem } from '../source-problem.ts';
+import { LineIndex, YamlSyntaxError } from '../yaml-tree.ts';
 import { JsonReader, JsonSyntaxError } from './json-values.ts';
 import { LenientYaml, RepairBudget } from './lenient-yaml.ts';
 import type { Value } from './manifest-value.ts';

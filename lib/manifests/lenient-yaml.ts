@@ -1,4 +1,4 @@
-import { parseYamlTree, type YamlDocument, YamlSyntaxError } from '../../lib/yaml-tree.ts';
+import { parseYamlTree, type YamlDocument, YamlSyntaxError } from '../yaml-tree.ts';
 
 /** UTF-16 code units that may be parsed again for the sake of repairs, over all documents of a file. */
 export class RepairBudget {

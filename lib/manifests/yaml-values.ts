@@ -1,4 +1,4 @@
-import { type YamlDocument, type YamlMapping, type YamlNode, type YamlScalar, YamlSyntaxError } from '../../lib/yaml-tree.ts';
+import { type YamlDocument, type YamlMapping, type YamlNode, type YamlScalar, YamlSyntaxError } from '../yaml-tree.ts';
 import { keyText, resolvePlain, resolveTagged, type Scalar, scalarValue } from './go-scalar.ts';
 import type { DuplicateKeyHandler } from './json-values.ts';
 import { Mapping, type Value } from './manifest-value.ts';

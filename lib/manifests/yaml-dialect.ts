@@ -5,7 +5,7 @@ import {
   type YamlProperty,
   type YamlScalar,
   YamlSyntaxError,
-} from '../../lib/yaml-tree.ts';
+} from '../yaml-tree.ts';
 
 /**
  * Refuses what the YAML 1.2 parser reads otherwise than kubectl's YAML 1.1 scanner (go.yaml.in/yaml/v2, scannerc.go), so that no manifest

@@ -1,5 +1,5 @@
-import { type BundleObject, contentDigest } from '../../lib/bundle.ts';
-import { formatObjectId, type ObjectId } from '../../lib/object-id.ts';
+import { type BundleObject, contentDigest } from '../bundle.ts';
+import { formatObjectId, type ObjectId } from '../object-id.ts';
 import type { SourceProblem } from '../source-problem.ts';
 import { type ManifestDocument, readDocuments } from './documents.ts';
 import { canonicalJson, describeType, Mapping, type Value } from './manifest-value.ts';

@@ -1,4 +1,4 @@
-import { contentDigest } from '../../lib/bundle.ts';
+import { contentDigest } from '../bundle.ts';
 import { decodeManifest } from './decode-manifest.ts';
 
 const decode = (text: string, file = 'app.yaml'): ReturnType<typeof decodeManifest> => decodeManifest(file, Buffer.from(text));

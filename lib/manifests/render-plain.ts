@@ -1,4 +1,4 @@
-import { compareObjectIds, formatObjectId, objectKey } from '../../lib/object-id.ts';
+import { compareObjectIds, formatObjectId, objectKey } from '../object-id.ts';
 import type { SourceProblem } from '../source-problem.ts';
 import { type DecodedFile, decodeManifest, type ManifestObject } from './decode-manifest.ts';
 
