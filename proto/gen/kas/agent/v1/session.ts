@@ -491,6 +491,7 @@ export interface ConnectResponse {
     | { $case: "bundleChunk"; value: BundleChunk }
     | { $case: "bundleTrailer"; value: BundleTrailer }
     | { $case: "unitCommand"; value: UnitCommand }
+    | { $case: "openTunnels"; value: OpenTunnels }
     | undefined;
 }
 
@@ -519,6 +520,11 @@ export interface Welcome {
   kasVersion: string;
   agentId: bigint;
   agentName: string;
+}
+
+/** Requests wait for a stream of tunnel.proto, beside those that are open. */
+export interface OpenTunnels {
+  count: number;
 }
 
 /** What the agent has to do, compiled from its configuration file. Replaces the one before. */
@@ -924,6 +930,9 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       case "unitCommand":
         UnitCommand.encode(message.message.value, writer.uint32(50).fork()).join();
         break;
+      case "openTunnels":
+        OpenTunnels.encode(message.message.value, writer.uint32(58).fork()).join();
+        break;
     }
     return writer;
   },
@@ -989,6 +998,14 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
             message.message = { $case: "unitCommand", value: UnitCommand.decode(reader, reader.uint32()) };
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.message = { $case: "openTunnels", value: OpenTunnels.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1023,6 +1040,10 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
         ? { $case: "unitCommand", value: UnitCommand.fromJSON(object.unitCommand) }
         : isSet(object.unit_command)
         ? { $case: "unitCommand", value: UnitCommand.fromJSON(object.unit_command) }
+        : isSet(object.openTunnels)
+        ? { $case: "openTunnels", value: OpenTunnels.fromJSON(object.openTunnels) }
+        : isSet(object.open_tunnels)
+        ? { $case: "openTunnels", value: OpenTunnels.fromJSON(object.open_tunnels) }
         : undefined,
     };
   },
@@ -1041,6 +1062,8 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       obj.bundleTrailer = BundleTrailer.toJSON(message.message.value);
     } else if (message.message?.$case === "unitCommand") {
       obj.unitCommand = UnitCommand.toJSON(message.message.value);
+    } else if (message.message?.$case === "openTunnels") {
+      obj.openTunnels = OpenTunnels.toJSON(message.message.value);
     }
     return obj;
   },
@@ -1084,6 +1107,12 @@ export const ConnectResponse: MessageFns<ConnectResponse> = {
       case "unitCommand": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "unitCommand", value: UnitCommand.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "openTunnels": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "openTunnels", value: OpenTunnels.fromPartial(object.message.value) };
         }
         break;
       }
@@ -1519,6 +1548,73 @@ export const Welcome: MessageFns<Welcome> = {
     message.kasVersion = object.kasVersion ?? "";
     message.agentId = (object.agentId !== undefined && object.agentId !== null) ? BigInt(object.agentId) : 0n;
     message.agentName = object.agentName ?? "";
+    return message;
+  },
+};
+
+function createBaseOpenTunnels(): OpenTunnels {
+  return { count: 0 };
+}
+
+export const OpenTunnels: MessageFns<OpenTunnels> = {
+  encode(message: OpenTunnels, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.count !== 0) {
+      writer.uint32(8).uint32(message.count);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OpenTunnels {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOpenTunnels();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.count = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): OpenTunnels {
+    return { count: isSet(object.count) ? globalThis.Number(object.count) : 0 };
+  },
+
+  toJSON(message: OpenTunnels): unknown {
+    const obj: any = {};
+    if (message.count !== 0) {
+      obj.count = Math.round(message.count);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<OpenTunnels>, I>>(base?: I): OpenTunnels {
+    return OpenTunnels.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<OpenTunnels>, I>>(object: I): OpenTunnels {
+    const message = createBaseOpenTunnels();
+    message.count = object.count ?? 0;
     return message;
   },
 };
