@@ -1,6 +1,6 @@
 import { UserError } from '../../lib/errors.ts';
 import type { SourceProblem } from '../../lib/source-problem.ts';
-import type { ResourceFilter, UnitPolicy } from '../../lib/unit-policy.ts';
+import { policyOf } from '../../lib/unit-policy-schema.ts';
 import { parseYamlConfig } from '../../lib/yaml-config.ts';
 import type { AgentConfiguration } from '../agent-session/agent-configuration.ts';
 import { folderGlob } from '../manifests/kustomizations.ts';
@@ -60,44 +60,6 @@ type Entry = ConfigurationFile['gitops']['manifest_projects'][number];
 function globsOf({ paths, kustomize }: Entry): readonly string[] {
   if (kustomize !== undefined) return [folderGlob(kustomize.path)];
   return paths?.map((path) => path.glob) ?? [DEFAULT_GLOB];
-}
-
-function policyOf(entry: Entry): UnitPolicy {
-  return {
-    defaultNamespace: entry.default_namespace,
-    prune: entry.prune,
-    reconcileTimeoutMs: entry.reconcile_timeout,
-    pruneTimeoutMs: entry.prune_timeout,
-    prunePropagation: entry.prune_propagation_policy,
-    pruneBudget: entry.prune_budget,
-    removalPolicy: entry.removal_policy,
-    inventoryPolicy: entry.inventory_policy,
-    conflictPolicy: entry.conflict_policy,
-    dryRunStrategy: entry.dry_run_strategy,
-    takeOverFrom: entry.take_over_from,
-    driftPolicy: entry.drift.policy,
-    driftAdditions: entry.drift.additions,
-    ignoreRules: entry.drift.ignore.map(({ target, json_pointers, managers }) => ({
-      target: {
-        group: target.api_group,
-        kind: target.kind,
-        namespace: target.namespace,
-        name: target.name,
-        labelSelector: target.label_selector,
-      },
-      jsonPointers: json_pointers,
-      managers,
-    })),
-    dependsOn: entry.depends_on,
-    suspended: entry.suspend,
-    serviceAccount: entry.service_account,
-    inclusions: entry.resource_inclusions.map(toFilter),
-    exclusions: entry.resource_exclusions.map(toFilter),
-  };
-}
-
-function toFilter({ api_groups, kinds }: Entry['resource_inclusions'][number]): ResourceFilter {
-  return { apiGroups: api_groups, kinds };
 }
 
 type Ref = Entry['ref'];

@@ -1,17 +1,11 @@
 import { z } from 'zod';
 import { ObjectExpression } from '../../lib/cel.ts';
-import { durationMs } from '../../lib/config-types.ts';
 import { toError } from '../../lib/errors.ts';
-import { parseLabelSelector } from '../../lib/label-selector.ts';
-import { DEFAULT_POLICY } from '../../lib/unit-policy.ts';
+import { apiGroup, defaultNamespace, kindName, unitName, unitPolicyShape } from '../../lib/unit-policy-schema.ts';
 
 /** The agent's configuration file, `.gitlab/agents/<name>/config.yaml`. Names are GitLab's (agentcfg) where it has the setting. */
 
 export const DEFAULT_GLOB = '**/*.{yaml,yml,json}';
-
-const namespace = z.string().regex(/^(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, {
-  message: 'must be a namespace: lower-case letters, digits and "-", at most 63; correct it',
-});
 
 const folderPath = z.string().regex(/^(?!\/)(?!(?:.*\/)?\.\.(?:\/|$))[^\p{Cc}]+$/u, {
   message: 'must be a folder of the repository, such as overlays/prod, or "." for its root; correct it',
@@ -19,11 +13,6 @@ const folderPath = z.string().regex(/^(?!\/)(?!(?:.*\/)?\.\.(?:\/|$))[^\p{Cc}]+$
 
 const projectPath = z.string().regex(/^[^/\s](?:[^\s]*[^/\s])?$/, {
   message: 'must be a full project path without "/" at either end; write it like group/project',
-});
-
-/** What ends up in labels and status; any path of a project is allowed. */
-const unitName = z.string().regex(/^[^\s\p{Cc}](?:[^\p{Cc}]{0,253}[^\s\p{Cc}])?$/u, {
-  message: 'must be 1 to 255 characters without control characters, and without spaces at either end; rename it',
 });
 
 const refName = z.string().regex(/^(?!.*(?:\.\.|\/\/|@\{|\.lock(?:\/|$)))(?![./-])[^\s\p{Cc}~^:?*[\\]+(?<![/.])$/u, {
@@ -45,55 +34,6 @@ const ref = z
   .superRefine((value, context) => {
     const given = Object.values(value).filter((name) => name !== undefined).length;
     if (given !== 1) context.addIssue('needs exactly one of branch, tag and commit; keep one');
-  });
-
-const apiGroup = z.string().regex(/^(?:\*|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$/, {
-  message: 'must be an API group such as apps, "" for the core group, or "*"; correct it',
-});
-
-const kindName = z
-  .string()
-  .regex(/^(?:\*|[A-Za-z][A-Za-z0-9]*)$/, { message: 'must be a kind such as Deployment, or "*"; correct it' });
-
-const resourceFilter = z.strictObject({
-  api_groups: z.array(apiGroup).min(1, 'is empty; add a group, or "*"').describe('API groups; `""` is the core group, `*` all'),
-  kinds: z.array(kindName).min(1, 'is empty; add a kind, or "*"').describe('kinds; `*` all'),
-});
-
-const jsonPointer = z.string().regex(/^(?:\/(?:[^~/]|~[01])*)+$/, {
-  message: 'must be a JSON pointer (RFC 6901); write it like /spec/replicas, with ~1 for a slash within a name',
-});
-
-const ignoredPointer = jsonPointer.regex(/^(?!\/(?:apiVersion|kind|metadata|metadata\/name(?:space)?)$)/, {
-  message: 'tells which object it is, and is never ignored; take it out',
-});
-
-const labelSelector = z.string().superRefine((text, context) => {
-  try {
-    parseLabelSelector(text);
-  } catch (error) {
-    context.addIssue(toError(error).message);
-  }
-});
-
-const ignoreRule = z
-  .strictObject({
-    target: z
-      .strictObject({
-        api_group: apiGroup.default('*').describe('API group; `""` is the core group'),
-        kind: kindName.default('*').describe('kind'),
-        namespace: z.string().default('').describe('namespace'),
-        name: z.string().default('').describe('name'),
-        label_selector: labelSelector.default('').describe('labels, as in `kubectl --selector`'),
-      })
-      .prefault({})
-      .describe('the objects the rule is for; what is left out matches all'),
-    json_pointers: z.array(ignoredPointer).default([]).describe('fields (RFC 6901) whose difference is none'),
-    managers: z.array(z.string().min(1)).default([]).describe('field managers; alone: every field one of them holds'),
-  })
-  .superRefine((rule, context) => {
-    if (rule.json_pointers.length === 0 && rule.managers.length === 0)
-      context.addIssue('needs json_pointers, managers or both; add one');
   });
 
 const healthRule = z
@@ -129,9 +69,7 @@ const manifestProject = z.strictObject({
   id: projectPath.optional().describe('full path of the manifest project; left out, the project with this file'),
   name: unitName.optional().describe('name of the unit, unique within the agent; left out, the id'),
   ref: ref.optional().describe('what is followed; left out, the default branch'),
-  default_namespace: namespace
-    .default(DEFAULT_POLICY.defaultNamespace)
-    .describe('for namespaced objects whose manifest names none'),
+  default_namespace: defaultNamespace,
   paths: z
     .array(z.strictObject({ glob: z.string().min(1, 'is empty; write a glob').describe("files, from the repository's root") }))
     .min(1, 'is empty; add a glob or leave it out')
@@ -143,79 +81,7 @@ const manifestProject = z.strictObject({
     .strictObject({ path: folderPath.describe("folder of the kustomization file, from the repository's root") })
     .optional()
     .describe('in place of `paths`: the unit is what this kustomization builds'),
-  resource_inclusions: z
-    .array(resourceFilter)
-    .default([])
-    .describe("objects of these kinds are the unit's, whatever the exclusions say"),
-  resource_exclusions: z.array(resourceFilter).default([]).describe('objects of these kinds are neither applied nor pruned'),
-  prune: z.boolean().default(DEFAULT_POLICY.prune).describe('delete objects that left Git'),
-  prune_timeout: durationMs({ min: 1000 }).prefault('3600s').describe('how long a prune waits for its objects to be gone'),
-  prune_propagation_policy: z
-    .enum(['background', 'foreground', 'orphan'])
-    .default(DEFAULT_POLICY.prunePropagation)
-    .describe('what becomes of what a pruned object owns'),
-  prune_budget: z
-    .strictObject({
-      objects: z.int().min(0).max(1_000_000).default(DEFAULT_POLICY.pruneBudget.objects).describe('number of objects'),
-      percent: z.int().min(0).max(100).default(DEFAULT_POLICY.pruneBudget.percent).describe("share of the unit's objects"),
-    })
-    .prefault({})
-    .describe('a prune above both waits for a confirmation'),
-  removal_policy: z
-    .enum(['orphan', 'prune'])
-    .default(DEFAULT_POLICY.removalPolicy)
-    .describe('what becomes of the objects when the entry is taken out of this file'),
-  reconcile_timeout: durationMs({ min: 1000 })
-    .prefault('3600s')
-    .describe('how long objects may take to become healthy before the unit is Degraded'),
-  dry_run_strategy: z
-    .enum(['none', 'client', 'server'])
-    .default(DEFAULT_POLICY.dryRunStrategy)
-    .describe(
-      '`server`: refuse the whole commit when the API server refuses an object; `client`: write nothing, say what would be',
-    ),
-  inventory_policy: z
-    .enum(['must_match', 'adopt_if_no_inventory', 'adopt_all'])
-    .default(DEFAULT_POLICY.inventoryPolicy)
-    .describe('what becomes of objects that exist already'),
-  conflict_policy: z
-    .enum(['force', 'report'])
-    .default(DEFAULT_POLICY.conflictPolicy)
-    .describe('what becomes of fields that another manager has set to another value'),
-  take_over_from: z
-    .array(z.string().min(1).max(128))
-    .default([])
-    .describe(
-      "field managers whose fields are taken over, so that what leaves Git goes away; kubectl's client-side apply always is",
-    ),
-  depends_on: z.array(unitName).default([]).describe('units of this file that must be synced before this one'),
-  suspend: z.boolean().default(DEFAULT_POLICY.suspended).describe('write nothing until it is `false` again'),
-  service_account: z
-    .strictObject({
-      namespace: namespace.describe('its namespace'),
-      name: z
-        .string()
-        .regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, {
-          message: 'must be the name of a service account; correct it',
-        })
-        .describe('its name'),
-    })
-    .optional()
-    .describe("whom the unit's requests are made as, so that it can do what that one may; left out, the agent"),
-  drift: z
-    .strictObject({
-      policy: z
-        .enum(['correct', 'report', 'off'])
-        .default(DEFAULT_POLICY.driftPolicy)
-        .describe('`correct`: put back and report; `report`: say it once; `off`: say nothing'),
-      additions: z
-        .enum(['off', 'report', 'remove'])
-        .default(DEFAULT_POLICY.driftAdditions)
-        .describe('what becomes of content that somebody adds beside ours where that weakens security'),
-      ignore: z.array(ignoreRule).default([]).describe('differences that are none'),
-    })
-    .prefault({})
-    .describe('changes that Git did not ask for'),
+  ...unitPolicyShape,
 });
 
 const configuration = z.strictObject({

@@ -1,4 +1,4 @@
-import { isKustomizationFile } from './select-files.ts';
+import { isKustomizationFile } from '../../lib/manifests/select-files.ts';
 
 /** What the globs of a unit ask for. */
 export interface Wanted<T> {

@@ -1,10 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
 import { type BuildResult, type Kustomize, KustomizeError } from 'kustomize-ts';
 import { type DecodedFile, decodeManifest } from '../../lib/manifests/decode-manifest.ts';
+import { isKustomizationFile } from '../../lib/manifests/select-files.ts';
 import type { SourceProblem } from '../../lib/source-problem.ts';
 import type { ManifestLimits } from '../config/kas-config.ts';
 import type { FileEntry, GitalyRepository } from '../gitaly/gitaly-repository.ts';
-import { isKustomizationFile } from '../manifests/select-files.ts';
 import type { BlobCache } from './blob-cache.ts';
 import { CommitTree } from './commit-tree.ts';
 import { requireCommit } from './list-files.ts';

@@ -1,6 +1,6 @@
 import { UserError } from '../../lib/errors.ts';
+import { type GlobRoot, globRoots } from '../../lib/manifests/select-files.ts';
 import type { FileEntry, GitalyRepository } from '../gitaly/gitaly-repository.ts';
-import { type GlobRoot, globRoots } from '../manifests/select-files.ts';
 
 const ROOT = '.';
 

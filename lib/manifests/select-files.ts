@@ -1,5 +1,5 @@
 import picomatch from 'picomatch';
-import type { SourceProblem } from '../../lib/source-problem.ts';
+import type { SourceProblem } from '../source-problem.ts';
 
 /** Where in the repository the files that a glob can match are, for listing no more than that. */
 export interface GlobRoot {
