@@ -62,7 +62,7 @@ async function* configurations(
     const version = versionOf(configuration);
     if (version === known) continue;
     known = version;
-    yield { configuration: fromConfiguration(configuration), commitId: version };
+    yield { configuration: fromConfiguration(configuration, agent.id), commitId: version };
   }
 }
 

@@ -95,6 +95,7 @@ observability: {logging: {level: debug}}
       ],
     },
     observability: { logging: { level: LogLevelEnum.debug } },
+    agentId: 1n,
   });
   expect(received[0]?.commitId.startsWith(first)).toBe(true);
 

@@ -33,10 +33,11 @@ export function unitsFor138(units: readonly AgentUnit[]): readonly AgentUnit[] {
   return [...byProject.values()].filter(({ suspended }) => !suspended);
 }
 
-export function fromConfiguration({ units, logLevel }: AgentConfiguration): AgentConfigurationMessage {
+export function fromConfiguration({ units, logLevel }: AgentConfiguration, agentId: number): AgentConfigurationMessage {
   return {
     gitops: { manifestProjects: unitsFor138(units).map(fromUnit) },
     observability: { logging: { level: LOG_LEVELS[logLevel] } },
+    agentId: BigInt(agentId),
   };
 }
 

@@ -62,7 +62,11 @@ export function logLevelEnumToJSON(object: LogLevelEnum): string {
 
 export interface AgentConfiguration {
   gitops: GitopsCF | undefined;
-  observability: ObservabilityCF | undefined;
+  observability:
+    | ObservabilityCF
+    | undefined;
+  /** From 13.9 on; 0 from a server of 13.8. */
+  agentId: bigint;
 }
 
 export interface GitopsCF {
@@ -96,7 +100,7 @@ export interface LoggingCF {
 }
 
 function createBaseAgentConfiguration(): AgentConfiguration {
-  return { gitops: undefined, observability: undefined };
+  return { gitops: undefined, observability: undefined, agentId: 0n };
 }
 
 export const AgentConfiguration: MessageFns<AgentConfiguration> = {
@@ -106,6 +110,12 @@ export const AgentConfiguration: MessageFns<AgentConfiguration> = {
     }
     if (message.observability !== undefined) {
       ObservabilityCF.encode(message.observability, writer.uint32(18).fork()).join();
+    }
+    if (message.agentId !== 0n) {
+      if (BigInt.asIntN(64, message.agentId) !== message.agentId) {
+        throw new globalThis.Error("value provided for field message.agentId of type int64 too large");
+      }
+      writer.uint32(32).int64(message.agentId);
     }
     return writer;
   },
@@ -139,6 +149,14 @@ export const AgentConfiguration: MessageFns<AgentConfiguration> = {
             message.observability = ObservabilityCF.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.agentId = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -155,6 +173,7 @@ export const AgentConfiguration: MessageFns<AgentConfiguration> = {
     return {
       gitops: isSet(object.gitops) ? GitopsCF.fromJSON(object.gitops) : undefined,
       observability: isSet(object.observability) ? ObservabilityCF.fromJSON(object.observability) : undefined,
+      agentId: isSet(object.agentId) ? BigInt(object.agentId) : isSet(object.agent_id) ? BigInt(object.agent_id) : 0n,
     };
   },
 
@@ -165,6 +184,9 @@ export const AgentConfiguration: MessageFns<AgentConfiguration> = {
     }
     if (message.observability !== undefined) {
       obj.observability = ObservabilityCF.toJSON(message.observability);
+    }
+    if (message.agentId !== 0n) {
+      obj.agentId = message.agentId.toString();
     }
     return obj;
   },
@@ -180,6 +202,7 @@ export const AgentConfiguration: MessageFns<AgentConfiguration> = {
     message.observability = (object.observability !== undefined && object.observability !== null)
       ? ObservabilityCF.fromPartial(object.observability)
       : undefined;
+    message.agentId = (object.agentId !== undefined && object.agentId !== null) ? BigInt(object.agentId) : 0n;
     return message;
   },
 };
