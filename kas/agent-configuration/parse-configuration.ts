@@ -1,4 +1,5 @@
 import { UserError } from '../../lib/errors.ts';
+import { healthRuleOf } from '../../lib/health-rule-schema.ts';
 import type { SourceProblem } from '../../lib/source-problem.ts';
 import { policyOf } from '../../lib/unit-policy-schema.ts';
 import { parseYamlConfig } from '../../lib/yaml-config.ts';
@@ -44,13 +45,7 @@ function compile({ gitops, observability }: ConfigurationFile, project: string, 
       globs: globsOf(entry),
       ...policyOf(entry),
     })),
-    healthRules: gitops.health_rules.map((rule) => ({
-      group: rule.api_group,
-      kind: rule.kind,
-      inProgress: rule.in_progress,
-      failed: rule.failed,
-      current: rule.current,
-    })),
+    healthRules: gitops.health_rules.map(healthRuleOf),
   };
 }
 

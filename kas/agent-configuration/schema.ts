@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import { ObjectExpression } from '../../lib/cel.ts';
-import { toError } from '../../lib/errors.ts';
-import { apiGroup, defaultNamespace, kindName, unitName, unitPolicyShape } from '../../lib/unit-policy-schema.ts';
+import { healthRule } from '../../lib/health-rule-schema.ts';
+import { defaultNamespace, unitName, unitPolicyShape } from '../../lib/unit-policy-schema.ts';
 
 /** The agent's configuration file, `.gitlab/agents/<name>/config.yaml`. Names are GitLab's (agentcfg) where it has the setting. */
 
@@ -35,35 +34,6 @@ const ref = z
     const given = Object.values(value).filter((name) => name !== undefined).length;
     if (given !== 1) context.addIssue('needs exactly one of branch, tag and commit; keep one');
   });
-
-const healthRule = z
-  .strictObject({
-    api_group: apiGroup
-      .refine((group) => group !== '*', 'must be one group; write it out')
-      .describe('API group; `""` is the core group'),
-    kind: kindName.refine((kind) => kind !== '*', 'must be one kind; write it out').describe('kind'),
-    in_progress: expression().describe('CEL over `object`: not done yet'),
-    failed: expression().describe('CEL over `object`: will not be done without help'),
-    current: expression().describe('CEL over `object`: as wanted'),
-  })
-  .superRefine((rule, context) => {
-    if (rule.in_progress === '' && rule.failed === '' && rule.current === '')
-      context.addIssue('needs in_progress, failed or current; add an expression');
-  });
-
-function expression(): z.ZodDefault<z.ZodString> {
-  const text = z.string().max(2_000, 'is longer than 2000 characters; shorten it');
-  return text.superRefine(checkExpression).default('');
-}
-
-function checkExpression(text: string, context: z.RefinementCtx): void {
-  if (text === '') return;
-  try {
-    new ObjectExpression(text);
-  } catch (error) {
-    context.addIssue(toError(error).message);
-  }
-}
 
 const manifestProject = z.strictObject({
   id: projectPath.optional().describe('full path of the manifest project; left out, the project with this file'),
