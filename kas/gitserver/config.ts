@@ -73,7 +73,8 @@ const limits = z.strictObject({
   max_concurrent_blob_streams: z.int().min(1).default(32),
 });
 
-const schema = z.strictObject({
+/** What may be written into the file. */
+export const gitServerConfigSchema = z.strictObject({
   listen: z
     .strictObject({
       grpc: listenAddress().prefault('127.0.0.1:8075'),
@@ -89,7 +90,7 @@ const schema = z.strictObject({
   logging: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
 });
 
-const checked = schema.superRefine(({ storages, projects }, context) => {
+const checked = gitServerConfigSchema.superRefine(({ storages, projects }, context) => {
   for (const [index, { name }] of storages.entries())
     if (storages.findIndex((other) => other.name === name) !== index)
       context.addIssue({

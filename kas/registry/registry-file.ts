@@ -41,7 +41,8 @@ const gitalyServer = z.strictObject({
   token_file: z.string().min(1).optional(),
 });
 
-const registrySchema = z
+/** What may be written into the file. */
+export const registrySchema = z
   .strictObject({
     gitaly_servers: z.record(z.string().min(1), gitalyServer),
     agents: z.array(z.strictObject({ id: z.int().min(1), name, project: projectPath })).default([]),
