@@ -11,6 +11,7 @@ import { KubeLeaseStore } from './leader/kube-lease-store.ts';
 import { LeaderElection } from './leader/leader-election.ts';
 import { leaseTimings } from './leader/lease-timings.ts';
 import type { Term } from './leader/term.ts';
+import { ObjectCache } from './object-cache/object-cache.ts';
 import { connectToKas, parseKasUrl } from './session/kas-connection.ts';
 import { type AgentIdentity, KasSession } from './session/kas-session.ts';
 import { StatusReporter } from './session/status-reporter.ts';
@@ -65,6 +66,7 @@ async function runAgent(flags: AgentkFlags, cluster: KubeCluster, log: Logger, s
   const identity = Promise.withResolvers<AgentIdentity>();
   const engine = Promise.withResolvers<Engine>();
 
+  const objectCache = new ObjectCache({ cluster, log });
   const session = new KasSession({
     connect: (callSignal) =>
       connectToKas({ url: flags.kasAddress, tokenFile: flags.tokenFile, caCertFile: flags.caCertFile }, callSignal),
@@ -81,6 +83,7 @@ async function runAgent(flags: AgentkFlags, cluster: KubeCluster, log: Logger, s
     }),
     onIdentity: identity.resolve,
     engine: engine.promise,
+    objectCache,
     log,
   });
   const engineRunner: Part = {
@@ -92,5 +95,5 @@ async function runAgent(flags: AgentkFlags, cluster: KubeCluster, log: Logger, s
       await created.run(ready, stageSignal);
     },
   };
-  await runStages([[session], [engineRunner]], { graceMs: GRACE_MS }, signal);
+  await runStages([[session], [engineRunner, objectCache]], { graceMs: GRACE_MS }, signal);
 }

@@ -9,7 +9,7 @@ import { DEFAULT_POLICY, type ResourceFilter, type UnitPolicy } from './unit-pol
  * that an agent takes them from where kas does not know them. Names are GitLab's (agentcfg) where it has the setting.
  */
 
-const namespace = z.string().regex(/^(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, {
+export const namespace = z.string().regex(/^(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, {
   message: 'must be a namespace: lower-case letters, digits and "-", at most 63; correct it',
 });
 
@@ -39,7 +39,7 @@ const ignoredPointer = jsonPointer.regex(/^(?!\/(?:apiVersion|kind|metadata|meta
   message: 'tells which object it is, and is never ignored; take it out',
 });
 
-const labelSelector = z.string().superRefine((text, context) => {
+export const labelSelector = z.string().superRefine((text, context) => {
   try {
     parseLabelSelector(text);
   } catch (error) {

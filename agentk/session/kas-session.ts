@@ -2,6 +2,7 @@ import { AbortScope, aborted, sleep } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { isAbort, toError, UserError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
+import type { ObjectCachePolicy } from '../../lib/object-cache-policy.ts';
 import type { Part } from '../../lib/stages.ts';
 import { VERSION } from '../../lib/version.ts';
 import type { AgentMeta, ConnectRequest, ConnectResponse, UnitCommand, Welcome } from '../../proto/gen/kas/agent/v1/session.ts';
@@ -26,6 +27,8 @@ export interface KasSessionDeps {
   readonly onIdentity: (identity: AgentIdentity) => void;
   /** The engine; it exists only after the identity is known. */
   readonly engine: Promise<Engine>;
+  /** Told of what is to be kept, with each configuration. */
+  readonly objectCache: { configure(policy: ObjectCachePolicy): void };
   readonly log: Logger;
 }
 
@@ -131,6 +134,7 @@ export class KasSession implements Part {
           this.#deps.log.setLevel(configuration.logLevel);
           this.#deps.log.info('Configuration received', { commit: configuration.commitId, count: configuration.units.length });
           engine.configure(configuration);
+          this.#deps.objectCache.configure(configuration.objectCache);
           return;
         }
         case 'bundleHeader': {

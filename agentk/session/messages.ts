@@ -1,6 +1,7 @@
 /** Between the protocol's messages (proto/src/kas/agent/v1) and the engine's types. Generated types stop here. */
 
 import type { LogLevel as Level } from '../../lib/log.ts';
+import { NO_OBJECT_CACHE, type ObjectCachePolicy } from '../../lib/object-cache-policy.ts';
 import {
   Action,
   type ClusterEvent as ClusterEventMessage,
@@ -15,6 +16,7 @@ import {
   type ConnectRequest,
   type HeldUnit,
   LogLevel,
+  type ObjectCachePolicy as ObjectCacheMessage,
   type ObjectReport,
   type SyncReport,
 } from '../../proto/gen/kas/agent/v1/session.ts';
@@ -28,7 +30,9 @@ const LOG_LEVELS: Readonly<Record<number, Level>> = {
 };
 
 /** A log level this agent does not know yet (a newer kas) is the default. */
-export function toConfiguration(message: ConfigurationMessage): gitops.Configuration & { readonly logLevel: Level } {
+export function toConfiguration(
+  message: ConfigurationMessage,
+): gitops.Configuration & { readonly logLevel: Level; readonly objectCache: ObjectCachePolicy } {
   return {
     commitId: message.commitId,
     logLevel: LOG_LEVELS[message.logLevel] ?? 'info',
@@ -37,7 +41,14 @@ export function toConfiguration(message: ConfigurationMessage): gitops.Configura
       return { name, project, sourceId, ref, ...toPolicy(unit) };
     }),
     healthRules: message.healthRules,
+    objectCache: toObjectCache(message.objectCache),
   };
+}
+
+/** An older kas says nothing of it. */
+function toObjectCache(message: ObjectCacheMessage | undefined): ObjectCachePolicy {
+  if (message === undefined) return NO_OBJECT_CACHE;
+  return { memoryLimitBytes: Number(message.memoryLimitBytes), selections: message.selections };
 }
 
 export function fromHeld(bundle: gitops.UnitBundle): HeldUnit {

@@ -1,3 +1,4 @@
+import { NO_OBJECT_CACHE } from '../../lib/object-cache-policy.ts';
 import { DEFAULT_POLICY } from '../../lib/unit-policy.ts';
 import { parseConfiguration } from './parse-configuration.ts';
 
@@ -8,7 +9,9 @@ function parse(text: string | Buffer) {
 }
 
 test.each(['', '# nothing\n', 'gitops:\n  manifest_projects: []\n'])('%j has no units', (text) => {
-  expect(parse(text)).toEqual({ configuration: { commitId: 'c0ffee', logLevel: 'info', units: [], healthRules: [] } });
+  expect(parse(text)).toEqual({
+    configuration: { commitId: 'c0ffee', logLevel: 'info', units: [], healthRules: [], objectCache: NO_OBJECT_CACHE },
+  });
 });
 
 test('an entry without settings is the configuration project with defaults', () => {

@@ -6,6 +6,7 @@ import { parseYamlConfig } from '../../lib/yaml-config.ts';
 import type { AgentConfiguration } from '../agent-session/agent-configuration.ts';
 import { folderGlob } from '../manifests/kustomizations.ts';
 
+import { toObjectCachePolicy } from './object-cache-schema.ts';
 import { type ConfigurationFile, configurationSchema, DEFAULT_GLOB } from './schema.ts';
 
 export type ParsedConfiguration =
@@ -34,7 +35,11 @@ function decode(content: Buffer, file: string): string {
   }
 }
 
-function compile({ gitops, observability }: ConfigurationFile, project: string, commitId: string): AgentConfiguration {
+function compile(
+  { gitops, object_cache, observability }: ConfigurationFile,
+  project: string,
+  commitId: string,
+): AgentConfiguration {
   return {
     commitId,
     logLevel: observability.logging.level,
@@ -46,6 +51,7 @@ function compile({ gitops, observability }: ConfigurationFile, project: string, 
       ...policyOf(entry),
     })),
     healthRules: gitops.health_rules.map(healthRuleOf),
+    objectCache: toObjectCachePolicy(object_cache),
   };
 }
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { healthRule } from '../../lib/health-rule-schema.ts';
 import { defaultNamespace, unitName, unitPolicyShape } from '../../lib/unit-policy-schema.ts';
+import { objectCache } from './object-cache-schema.ts';
 
 /** The agent's configuration file, `.gitlab/agents/<name>/config.yaml`. Names are GitLab's (agentcfg) where it has the setting. */
 
@@ -63,6 +64,7 @@ const configuration = z.strictObject({
     })
     .prefault({})
     .describe('what the agent syncs'),
+  object_cache: objectCache,
   observability: z
     .strictObject({
       logging: z

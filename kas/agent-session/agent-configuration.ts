@@ -1,4 +1,5 @@
 import type { LogLevel } from '../../lib/log.ts';
+import type { ObjectCachePolicy } from '../../lib/object-cache-policy.ts';
 import type { SourceProblem } from '../../lib/source-problem.ts';
 import type { HealthRule, UnitPolicy } from '../../lib/unit-policy.ts';
 import type { AgentInfo } from '../registry/registry.ts';
@@ -18,6 +19,7 @@ export interface AgentConfiguration {
   readonly commitId: string;
   readonly units: readonly AgentUnit[];
   readonly healthRules: readonly HealthRule[];
+  readonly objectCache: ObjectCachePolicy;
   readonly logLevel: LogLevel;
 }
 

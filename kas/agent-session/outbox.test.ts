@@ -1,10 +1,17 @@
 import { createBundle } from '../../lib/bundle.ts';
+import { NO_OBJECT_CACHE } from '../../lib/object-cache-policy.ts';
 import type { AgentConfiguration } from './agent-configuration.ts';
 import type { UnitBundle } from './bundle-stream.ts';
 import { Outbox } from './outbox.ts';
 
 const signal = new AbortController().signal;
-const configuration = (commitId: string): AgentConfiguration => ({ commitId, units: [], healthRules: [], logLevel: 'info' });
+const configuration = (commitId: string): AgentConfiguration => ({
+  commitId,
+  units: [],
+  healthRules: [],
+  objectCache: NO_OBJECT_CACHE,
+  logLevel: 'info',
+});
 const bundle = (unit: string, commitId: string): UnitBundle => ({
   unit,
   project: 'p',

@@ -1,6 +1,7 @@
 /** Between the protocol's messages (proto/src/kas/agent/v1/session.proto) and what the session works with. */
 
 import type { LogLevel as Level } from '../../lib/log.ts';
+import type { ObjectCachePolicy } from '../../lib/object-cache-policy.ts';
 import type { ObjectId } from '../../lib/object-id.ts';
 import {
   Action,
@@ -18,6 +19,7 @@ import {
   type ConnectResponse,
   type Hello as HelloMessage,
   LogLevel,
+  type ObjectCachePolicy as ObjectCacheMessage,
   type ObjectReport as ObjectReportMessage,
   type SyncReport as SyncReportMessage,
   type UnitCommand as UnitCommandMessage,
@@ -145,7 +147,7 @@ export function toConnectResponse(message: KasMessage): ConnectResponse {
   }
 }
 
-function fromConfiguration({ commitId, units, healthRules, logLevel }: AgentConfiguration): ConfigurationMessage {
+function fromConfiguration({ commitId, units, healthRules, objectCache, logLevel }: AgentConfiguration): ConfigurationMessage {
   return {
     commitId,
     logLevel: LOG_LEVELS[logLevel],
@@ -154,6 +156,14 @@ function fromConfiguration({ commitId, units, healthRules, logLevel }: AgentConf
       return { name, project, ref, sourceId: sourceId(unit), ...fromPolicy(unit) };
     }),
     healthRules: [...healthRules],
+    objectCache: fromObjectCache(objectCache),
+  };
+}
+
+function fromObjectCache({ memoryLimitBytes, selections }: ObjectCachePolicy): ObjectCacheMessage {
+  return {
+    memoryLimitBytes: BigInt(memoryLimitBytes),
+    selections: selections.map((one) => ({ ...one, namespaces: [...one.namespaces], fields: [...one.fields] })),
   };
 }
 

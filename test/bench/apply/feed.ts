@@ -9,6 +9,7 @@ import type { Bundle } from '../../../lib/bundle.ts';
 import { GrpcListener } from '../../../lib/grpc/listener.ts';
 import { Handlers } from '../../../lib/grpc/serve.ts';
 import { createLogger } from '../../../lib/log.ts';
+import { NO_OBJECT_CACHE } from '../../../lib/object-cache-policy.ts';
 import { DEFAULT_POLICY } from '../../../lib/unit-policy.ts';
 import { type ConnectRequest, type ConnectResponse, SessionService } from '../../../proto/gen/kas/agent/v1/session.ts';
 
@@ -139,7 +140,13 @@ export class Feed implements AsyncDisposable {
   #configuration(): KasMessage {
     const policy = { ...DEFAULT_POLICY, pruneBudget: { objects: 1_000_000, percent: 100 } };
     const units = this.#units.map((name) => ({ ...policy, name, project: `bench/${name}`, ref: undefined, globs: ['/**'] }));
-    const configuration: AgentConfiguration = { commitId: 'c'.repeat(40), units, healthRules: [], logLevel: 'warn' };
+    const configuration: AgentConfiguration = {
+      commitId: 'c'.repeat(40),
+      units,
+      healthRules: [],
+      objectCache: NO_OBJECT_CACHE,
+      logLevel: 'warn',
+    };
     return { type: 'configuration', configuration };
   }
 

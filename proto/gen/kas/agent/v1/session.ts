@@ -534,6 +534,29 @@ export interface Configuration {
   logLevel: LogLevel;
   /** Health of kinds that the agent has no rule of its own for, or another one than the user wants. */
   healthRules: HealthRule[];
+  /** Absent: nothing is kept. */
+  objectCache: ObjectCachePolicy | undefined;
+}
+
+/** What agentk keeps of its cluster for others to ask; see object_cache.proto. */
+export interface ObjectCachePolicy {
+  memoryLimitBytes: bigint;
+  selections: CacheSelection[];
+}
+
+export interface CacheSelection {
+  /** Empty: the core group. */
+  group: string;
+  /** "*": all kinds of the group, but Secrets. */
+  kind: string;
+  /** Empty: all. */
+  namespaces: string[];
+  labelSelector: string;
+  fieldSelector: string;
+  /** Empty: all but managedFields, and of Secrets no data. */
+  fields: string[];
+  /** Somebody wants to hear of changes as they happen. */
+  stream: boolean;
 }
 
 /** One entry of gitops.manifest_projects. */
@@ -1620,7 +1643,7 @@ export const OpenTunnels: MessageFns<OpenTunnels> = {
 };
 
 function createBaseConfiguration(): Configuration {
-  return { commitId: "", units: [], logLevel: 0, healthRules: [] };
+  return { commitId: "", units: [], logLevel: 0, healthRules: [], objectCache: undefined };
 }
 
 export const Configuration: MessageFns<Configuration> = {
@@ -1636,6 +1659,9 @@ export const Configuration: MessageFns<Configuration> = {
     }
     for (const v of message.healthRules) {
       HealthRule.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.objectCache !== undefined) {
+      ObjectCachePolicy.encode(message.objectCache, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -1685,6 +1711,14 @@ export const Configuration: MessageFns<Configuration> = {
             message.healthRules.push(HealthRule.decode(reader, reader.uint32()));
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.objectCache = ObjectCachePolicy.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1715,6 +1749,11 @@ export const Configuration: MessageFns<Configuration> = {
         : globalThis.Array.isArray(object?.health_rules)
         ? object.health_rules.map((e: any) => HealthRule.fromJSON(e))
         : [],
+      objectCache: isSet(object.objectCache)
+        ? ObjectCachePolicy.fromJSON(object.objectCache)
+        : isSet(object.object_cache)
+        ? ObjectCachePolicy.fromJSON(object.object_cache)
+        : undefined,
     };
   },
 
@@ -1732,6 +1771,9 @@ export const Configuration: MessageFns<Configuration> = {
     if (message.healthRules?.length) {
       obj.healthRules = message.healthRules.map((e) => HealthRule.toJSON(e));
     }
+    if (message.objectCache !== undefined) {
+      obj.objectCache = ObjectCachePolicy.toJSON(message.objectCache);
+    }
     return obj;
   },
 
@@ -1744,6 +1786,280 @@ export const Configuration: MessageFns<Configuration> = {
     message.units = object.units?.map((e) => Unit.fromPartial(e)) || [];
     message.logLevel = object.logLevel ?? 0;
     message.healthRules = object.healthRules?.map((e) => HealthRule.fromPartial(e)) || [];
+    message.objectCache = (object.objectCache !== undefined && object.objectCache !== null)
+      ? ObjectCachePolicy.fromPartial(object.objectCache)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseObjectCachePolicy(): ObjectCachePolicy {
+  return { memoryLimitBytes: 0n, selections: [] };
+}
+
+export const ObjectCachePolicy: MessageFns<ObjectCachePolicy> = {
+  encode(message: ObjectCachePolicy, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.memoryLimitBytes !== 0n) {
+      if (BigInt.asUintN(64, message.memoryLimitBytes) !== message.memoryLimitBytes) {
+        throw new globalThis.Error("value provided for field message.memoryLimitBytes of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.memoryLimitBytes);
+    }
+    for (const v of message.selections) {
+      CacheSelection.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ObjectCachePolicy {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseObjectCachePolicy();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.memoryLimitBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.selections.push(CacheSelection.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ObjectCachePolicy {
+    return {
+      memoryLimitBytes: isSet(object.memoryLimitBytes)
+        ? BigInt(object.memoryLimitBytes)
+        : isSet(object.memory_limit_bytes)
+        ? BigInt(object.memory_limit_bytes)
+        : 0n,
+      selections: globalThis.Array.isArray(object?.selections)
+        ? object.selections.map((e: any) => CacheSelection.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ObjectCachePolicy): unknown {
+    const obj: any = {};
+    if (message.memoryLimitBytes !== 0n) {
+      obj.memoryLimitBytes = message.memoryLimitBytes.toString();
+    }
+    if (message.selections?.length) {
+      obj.selections = message.selections.map((e) => CacheSelection.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ObjectCachePolicy>, I>>(base?: I): ObjectCachePolicy {
+    return ObjectCachePolicy.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ObjectCachePolicy>, I>>(object: I): ObjectCachePolicy {
+    const message = createBaseObjectCachePolicy();
+    message.memoryLimitBytes = (object.memoryLimitBytes !== undefined && object.memoryLimitBytes !== null)
+      ? BigInt(object.memoryLimitBytes)
+      : 0n;
+    message.selections = object.selections?.map((e) => CacheSelection.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseCacheSelection(): CacheSelection {
+  return { group: "", kind: "", namespaces: [], labelSelector: "", fieldSelector: "", fields: [], stream: false };
+}
+
+export const CacheSelection: MessageFns<CacheSelection> = {
+  encode(message: CacheSelection, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.group !== "") {
+      writer.uint32(10).string(message.group);
+    }
+    if (message.kind !== "") {
+      writer.uint32(18).string(message.kind);
+    }
+    for (const v of message.namespaces) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.labelSelector !== "") {
+      writer.uint32(34).string(message.labelSelector);
+    }
+    if (message.fieldSelector !== "") {
+      writer.uint32(42).string(message.fieldSelector);
+    }
+    for (const v of message.fields) {
+      writer.uint32(50).string(v!);
+    }
+    if (message.stream !== false) {
+      writer.uint32(56).bool(message.stream);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CacheSelection {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCacheSelection();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.group = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.namespaces.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.labelSelector = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.fieldSelector = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.fields.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.stream = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CacheSelection {
+    return {
+      group: isSet(object.group) ? globalThis.String(object.group) : "",
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      namespaces: globalThis.Array.isArray(object?.namespaces)
+        ? object.namespaces.map((e: any) => globalThis.String(e))
+        : [],
+      labelSelector: isSet(object.labelSelector)
+        ? globalThis.String(object.labelSelector)
+        : isSet(object.label_selector)
+        ? globalThis.String(object.label_selector)
+        : "",
+      fieldSelector: isSet(object.fieldSelector)
+        ? globalThis.String(object.fieldSelector)
+        : isSet(object.field_selector)
+        ? globalThis.String(object.field_selector)
+        : "",
+      fields: globalThis.Array.isArray(object?.fields) ? object.fields.map((e: any) => globalThis.String(e)) : [],
+      stream: isSet(object.stream) ? globalThis.Boolean(object.stream) : false,
+    };
+  },
+
+  toJSON(message: CacheSelection): unknown {
+    const obj: any = {};
+    if (message.group !== "") {
+      obj.group = message.group;
+    }
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.namespaces?.length) {
+      obj.namespaces = message.namespaces;
+    }
+    if (message.labelSelector !== "") {
+      obj.labelSelector = message.labelSelector;
+    }
+    if (message.fieldSelector !== "") {
+      obj.fieldSelector = message.fieldSelector;
+    }
+    if (message.fields?.length) {
+      obj.fields = message.fields;
+    }
+    if (message.stream !== false) {
+      obj.stream = message.stream;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CacheSelection>, I>>(base?: I): CacheSelection {
+    return CacheSelection.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CacheSelection>, I>>(object: I): CacheSelection {
+    const message = createBaseCacheSelection();
+    message.group = object.group ?? "";
+    message.kind = object.kind ?? "";
+    message.namespaces = object.namespaces?.map((e) => e) || [];
+    message.labelSelector = object.labelSelector ?? "";
+    message.fieldSelector = object.fieldSelector ?? "";
+    message.fields = object.fields?.map((e) => e) || [];
+    message.stream = object.stream ?? false;
     return message;
   },
 };

@@ -1,0 +1,125 @@
+import { AbortScope } from '../../lib/abort.ts';
+import { UserError } from '../../lib/errors.ts';
+import type { Logger } from '../../lib/log.ts';
+import { type CacheSelection, NO_OBJECT_CACHE, type ObjectCachePolicy } from '../../lib/object-cache-policy.ts';
+import type { Part } from '../../lib/stages.ts';
+import type { Cluster } from '../kube/cluster.ts';
+import { isSecret } from './cached-object.ts';
+import { MemoryBudget } from './memory-budget.ts';
+import { kindOf, SelectionCache } from './selection-cache.ts';
+
+export interface ObjectCacheDeps {
+  readonly cluster: Cluster;
+  readonly log: Logger;
+}
+
+/** Of the limit, for the objects; the rest is for the changes that readers may have missed. */
+const OBJECTS_SHARE = 0.75;
+
+interface Running {
+  readonly cache: SelectionCache;
+  readonly scope: AbortScope;
+  readonly ended: Promise<void>;
+}
+
+/** What the agent's configuration wants kept of the cluster, each selection with a cache of its own. */
+export class ObjectCache implements Part {
+  readonly name = 'object cache';
+  readonly #deps: ObjectCacheDeps;
+  readonly #running = new Map<string, Running>();
+  #policy: ObjectCachePolicy = NO_OBJECT_CACHE;
+  #budget = new MemoryBudget(0);
+  #signal: AbortSignal | undefined;
+
+  constructor(deps: ObjectCacheDeps) {
+    this.#deps = deps;
+  }
+
+  /** Replaces the policy before. Selections that are in both stay as they are, unless the limit changed. */
+  configure(policy: ObjectCachePolicy): void {
+    const isOtherLimit = policy.memoryLimitBytes !== this.#policy.memoryLimitBytes;
+    const isOtherCount = policy.selections.length !== this.#policy.selections.length;
+    this.#policy = policy;
+    if (isOtherLimit || isOtherCount) {
+      for (const key of [...this.#running.keys()]) this.#stop(key);
+      this.#budget = new MemoryBudget(policy.memoryLimitBytes * OBJECTS_SHARE);
+    }
+    if (this.#signal !== undefined) void this.#adjust(this.#signal);
+  }
+
+  async run(ready: () => void, signal: AbortSignal): Promise<void> {
+    this.#signal = signal;
+    ready();
+    await this.#adjust(signal);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+    await promise;
+    await Promise.all([...this.#running.values()].map(async ({ ended }) => await ended));
+  }
+
+  /** The cache that answers for a kind in a namespace (empty: in all). Throws a `UserError` when none does. */
+  cache(group: string, kind: string, namespace: string): SelectionCache {
+    const found = this.caches().find(({ selection }) => selection.group === group && selection.kind === kind);
+    const remedy = "name it in object_cache of the agent's configuration";
+    if (found === undefined) throw notKept(`objects of kind ${kindOf({ group, kind })} are not kept; ${remedy}`);
+    const { namespaces } = found.selection;
+    if (namespaces.length > 0 && !namespaces.includes(namespace)) {
+      const where = namespace === '' ? 'all namespaces' : `namespace ${namespace}`;
+      throw notKept(
+        `objects of kind ${kindOf({ group, kind })} are kept of ${namespaces.join(', ')}, not of ${where}; ${remedy}`,
+      );
+    }
+    return found;
+  }
+
+  /** One for each selection, with kinds in place of `*`. */
+  caches(): readonly SelectionCache[] {
+    return [...this.#running.values()].map(({ cache }) => cache);
+  }
+
+  /** Of all objects that are kept. */
+  get usedBytes(): number {
+    return this.#budget.usedBytes;
+  }
+
+  async #adjust(signal: AbortSignal): Promise<void> {
+    const policy = this.#policy;
+    const wanted = new Map((await this.#expand(policy, signal)).map((selection) => [JSON.stringify(selection), selection]));
+    if (signal.aborted || policy !== this.#policy) return;
+    for (const key of [...this.#running.keys()]) if (!wanted.has(key)) this.#stop(key);
+    for (const [key, selection] of wanted) if (!this.#running.has(key)) this.#start(key, selection, wanted.size, signal);
+  }
+
+  async #expand({ selections }: ObjectCachePolicy, signal: AbortSignal): Promise<readonly CacheSelection[]> {
+    if (!selections.some(({ kind }) => kind === '*')) return selections;
+    // What is not served now is not there to be kept; an unreachable API server is no reason to keep nothing at all.
+    await this.#deps.cluster.discover(signal).catch(() => undefined);
+    const named = new Set(selections.map(kindOf));
+    return selections.flatMap((selection) => {
+      if (selection.kind !== '*') return [selection];
+      const kinds = this.#deps.cluster.resourceTypes().filter(({ group, kind, verbs }) => {
+        const isKept = verbs.has('list') && verbs.has('watch') && !isSecret(group, kind);
+        return group === selection.group && isKept && !named.has(kindOf({ group, kind }));
+      });
+      return kinds.map(({ kind }) => ({ ...selection, kind }));
+    });
+  }
+
+  #start(key: string, selection: CacheSelection, count: number, signal: AbortSignal): void {
+    const { cluster, log } = this.#deps;
+    const changeBytes = (this.#policy.memoryLimitBytes * (1 - OBJECTS_SHARE)) / count;
+    const cache = new SelectionCache(selection, { cluster, budget: this.#budget, changeBytes, log });
+    const scope = new AbortScope(signal);
+    this.#running.set(key, { cache, scope, ended: cache.run(scope.signal) });
+  }
+
+  #stop(key: string): void {
+    this.#running.get(key)?.scope[Symbol.dispose]();
+    this.#running.delete(key);
+  }
+}
+
+function notKept(message: string): UserError {
+  return new UserError(message, { kind: 'not_found', reason: 'NotKept' });
+}
