@@ -35,7 +35,8 @@ import { createAgentConfigurationService } from './gitlab-agent/configuration-se
 import { createGitopsService } from './gitlab-agent/gitops-service.ts';
 import { KasMetrics } from './observability/kas-metrics.ts';
 import { ObservabilityServer } from './observability/observability-server.ts';
-import { FileRegistry } from './registry/file-registry.ts';
+import { type OpenedRegistry, openRegistry } from './registry/open-registry.ts';
+import type { Registry } from './registry/registry.ts';
 import { MemoryStatusStore } from './sync-status/memory-status-store.ts';
 import { SyncLog } from './sync-status/sync-log.ts';
 import { SyncStatusRecorder } from './sync-status/sync-status-recorder.ts';
@@ -53,12 +54,10 @@ const UNIT_LINGER_MS = 60_000;
 const BLOB_CACHE_BYTES = 128 << 20;
 const BUNDLE_CACHE_BYTES = 256 << 20;
 const CONCURRENT_POLLS = 32;
-/** Besides this, a change of the registry is acted on at once. */
-const TOKEN_CHECK_PERIOD_MS = 30_000;
 
 /** Runs kas until the signal fires. Throws UserError when something it was given is wrong, before it serves anything. */
 export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal): Promise<void> {
-  const registry = await FileRegistry.open(config.registry.file, log);
+  const { registry, tokenCheckPeriodMs, gitlab: gitlabClient } = await openRegistry(config, log);
   const apiSecret = await readApiSecret(config.api.listen.authenticationSecretFile);
   const overrides = await FileUnitOverrides.open(config.agent.gitops.overridesFile);
   const tracker = new MemoryAgentTracker();
@@ -82,7 +81,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
     log,
     draining: agentListener.draining,
     maxConnectionAgeMs: config.agent.listen.maxConnectionAgeMs,
-    tokenCheckPeriodMs: TOKEN_CHECK_PERIOD_MS,
+    tokenCheckPeriodMs,
   };
   const bundles = new BundleCache(BUNDLE_CACHE_BYTES);
   const native = createSessionService(agentHandlers, agentAuth, { ...sessions, bundles, commands, metrics, version: VERSION });
@@ -107,7 +106,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
   await runStages(
     [
       [observability],
-      [sources, registryPart(registry), overrides],
+      [sources, registryPart(registry, gitlabClient), overrides],
       [agentListener, apiListener],
       [announcement(agentListener, apiListener, observability, log)],
     ],
@@ -123,7 +122,7 @@ interface Sources extends Part {
 }
 
 /** What comes from Git. */
-function createSources(config: KasConfig, registry: FileRegistry, metrics: KasMetrics, log: Logger): Sources {
+function createSources(config: KasConfig, registry: Registry, metrics: KasMetrics, log: Logger): Sources {
   const gitaly = new GitalyClientPool(config.gitaly);
   const refs = new RefWatcher({
     gitaly,
@@ -172,12 +171,13 @@ function createKustomize({ agent: { gitops } }: KasConfig): Kustomize {
   });
 }
 
-function registryPart(registry: FileRegistry): Part {
+function registryPart(registry: OpenedRegistry['registry'], gitlab: OpenedRegistry['gitlab']): Part {
   return {
     name: 'registry',
     async run(ready, signal) {
       ready();
       await registry.watch(signal);
+      gitlab?.close();
     },
   };
 }

@@ -12,7 +12,9 @@ const SECRET_BYTES = 32;
 export interface SignJwtOptions {
   /** Who signs: `gitlab`, `kas-gitserver`, … */
   readonly issuer: string;
-  readonly audience?: string;
+  readonly audience?: string | string[];
+  /** A minute by default. */
+  readonly lifetimeSeconds?: number;
   readonly now?: Date;
 }
 
@@ -26,7 +28,7 @@ export interface VerifiedJwt {
 }
 
 /**
- * A token of the kind GitLab sends to kas: HS256, `aud`, `iss`, `iat`, `nbf` five seconds back, `exp` a minute ahead.
+ * A token of the kind GitLab sends to kas and kas to GitLab: HS256, `aud`, `iss`, `iat`, `nbf` five seconds back, `exp`.
  * Source: gitlab-org/gitlab, lib/gitlab/kas/client.rb; gitlab-org/gitlab-agent, internal/tool/grpctool/jwt.go.
  */
 export async function signJwt(secret: Uint8Array, options: SignJwtOptions): Promise<string> {
@@ -37,7 +39,7 @@ export async function signJwt(secret: Uint8Array, options: SignJwtOptions): Prom
     .setAudience(options.audience ?? KAS_AUDIENCE)
     .setIssuedAt(nowS)
     .setNotBefore(nowS - NOT_BEFORE_SKEW_S)
-    .setExpirationTime(nowS + LIFETIME_S)
+    .setExpirationTime(nowS + (options.lifetimeSeconds ?? LIFETIME_S))
     .sign(secret);
 }
 

@@ -9,12 +9,16 @@ export interface KasConfig {
       readonly tls: TlsFiles | undefined;
       readonly maxConnectionAgeMs: number;
     };
+    /** What GitLab said of an agent. */
+    readonly infoCache: CacheTtlConfig;
     readonly configuration: {
       readonly pollPeriodMs: number;
       readonly maxConfigurationFileBytes: number;
     };
     readonly gitops: {
       readonly pollPeriodMs: number;
+      /** What GitLab said of a project. */
+      readonly projectInfoCache: CacheTtlConfig;
       /** What people set over the configuration of units. */
       readonly overridesFile: string;
       readonly limits: ManifestLimits;
@@ -27,6 +31,8 @@ export interface KasConfig {
   };
   readonly observability: {
     readonly listen: { readonly address: ListenAddress };
+    /** 0: nothing is reported. */
+    readonly usageReportingPeriodMs: number;
     readonly logLevel: LogLevel;
     readonly livenessUrlPath: string;
     readonly readinessUrlPath: string;
@@ -36,11 +42,56 @@ export interface KasConfig {
       readonly address: ListenAddress;
       readonly tls: TlsFiles | undefined;
       readonly authenticationSecretFile: string;
+      readonly authenticationSecretEncoding: 'base64' | 'raw';
     };
   };
-  readonly registry: {
-    readonly file: string;
+  /** Where other replicas call this one; needed with `redis`. */
+  readonly privateApi: PrivateApiConfig | undefined;
+  /** What replicas share; undefined for a kas that is alone. */
+  readonly redis: RedisConfig | undefined;
+  /** Either this or `registry`. */
+  readonly gitlab: GitlabConfig | undefined;
+  readonly registry: { readonly file: string } | undefined;
+}
+
+export interface GitlabConfig {
+  readonly address: URL;
+  readonly authenticationSecretFile: string;
+  readonly caCertificateFile: string | undefined;
+  readonly apiRateLimit: RateLimitConfig;
+}
+
+export interface CacheTtlConfig {
+  /** 0: nothing is remembered. */
+  readonly ttlMs: number;
+  readonly errorTtlMs: number;
+}
+
+export interface PrivateApiConfig {
+  readonly listen: {
+    readonly address: ListenAddress;
+    readonly tls: TlsFiles | undefined;
+    readonly authenticationSecretFile: string;
+    /** By which replicas check each other; the system's authorities when undefined. */
+    readonly caCertificateFile: string | undefined;
   };
+}
+
+export interface RedisConfig {
+  readonly servers:
+    | { readonly kind: 'single'; readonly address: ListenAddress }
+    | {
+        readonly kind: 'sentinel';
+        readonly masterName: string;
+        readonly addresses: readonly ListenAddress[];
+        readonly passwordFile: string | undefined;
+      };
+  readonly username: string | undefined;
+  readonly passwordFile: string | undefined;
+  /** Undefined: plain text. */
+  readonly tls: { readonly caCertificateFile: string | undefined; readonly clientCertificate: TlsFiles | undefined } | undefined;
+  readonly keyPrefix: string;
+  readonly dialTimeoutMs: number;
 }
 
 export interface TlsFiles {

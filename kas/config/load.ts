@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { UserError } from '../../lib/errors.ts';
 import { parseYamlConfig } from '../../lib/yaml-config.ts';
-import type { KasConfig, RateLimitConfig, TlsFiles } from './kas-config.ts';
+import type { GitlabConfig, KasConfig, PrivateApiConfig, RateLimitConfig, RedisConfig, TlsFiles } from './kas-config.ts';
 import { type KasConfigFile, kasConfigSchema } from './schema.ts';
 
 /** Reads the configuration file of kas. Relative paths in it start at its folder. UserError with file and line when it is wrong. */
@@ -23,7 +23,8 @@ export function parseKasConfig(text: string, file: string): KasConfig {
   return deepFreeze(compile(parseYamlConfig(text, file, kasConfigSchema), dirname(resolve(file))));
 }
 
-function compile({ agent, gitaly, observability, api, registry }: KasConfigFile, folder: string): KasConfig {
+function compile(file: KasConfigFile, folder: string): KasConfig {
+  const { agent, gitaly, observability, api, private_api, redis, gitlab, registry } = file;
   return {
     agent: {
       listen: {
@@ -31,12 +32,14 @@ function compile({ agent, gitaly, observability, api, registry }: KasConfigFile,
         tls: tls(agent.listen, folder),
         maxConnectionAgeMs: agent.listen.max_connection_age,
       },
+      infoCache: { ttlMs: agent.info_cache_ttl, errorTtlMs: agent.info_cache_error_ttl },
       configuration: {
         pollPeriodMs: agent.configuration.poll_period,
         maxConfigurationFileBytes: agent.configuration.max_configuration_file_size,
       },
       gitops: {
         pollPeriodMs: agent.gitops.poll_period,
+        projectInfoCache: { ttlMs: agent.gitops.project_info_cache_ttl, errorTtlMs: agent.gitops.project_info_cache_error_ttl },
         overridesFile: resolve(folder, agent.gitops.overrides_file),
         limits: {
           maxFileBytes: agent.gitops.max_manifest_file_size,
@@ -57,6 +60,7 @@ function compile({ agent, gitaly, observability, api, registry }: KasConfigFile,
     },
     observability: {
       listen: { address: observability.listen.address },
+      usageReportingPeriodMs: observability.usage_reporting_period,
       logLevel: observability.logging.level,
       livenessUrlPath: observability.liveness_probe.url_path,
       readinessUrlPath: observability.readiness_probe.url_path,
@@ -66,10 +70,58 @@ function compile({ agent, gitaly, observability, api, registry }: KasConfigFile,
         address: api.listen.address,
         tls: tls(api.listen, folder),
         authenticationSecretFile: resolve(folder, api.listen.authentication_secret_file),
+        authenticationSecretEncoding: api.listen.authentication_secret_encoding,
       },
     },
-    registry: { file: resolve(folder, registry.file) },
+    privateApi: private_api === undefined ? undefined : compilePrivateApi(private_api, folder),
+    redis: redis === undefined ? undefined : compileRedis(redis, folder),
+    gitlab: gitlab === undefined ? undefined : compileGitlab(gitlab, folder),
+    registry: registry === undefined ? undefined : { file: resolve(folder, registry.file) },
   };
+}
+
+function compileGitlab(gitlab: NonNullable<KasConfigFile['gitlab']>, folder: string): GitlabConfig {
+  return {
+    address: new URL(gitlab.address),
+    authenticationSecretFile: resolve(folder, gitlab.authentication_secret_file),
+    caCertificateFile: optionalFile(gitlab.ca_certificate_file, folder),
+    apiRateLimit: rateLimit(gitlab.api_rate_limit),
+  };
+}
+
+function compilePrivateApi({ listen }: NonNullable<KasConfigFile['private_api']>, folder: string): PrivateApiConfig {
+  return {
+    listen: {
+      address: listen.address,
+      tls: tls(listen, folder),
+      authenticationSecretFile: resolve(folder, listen.authentication_secret_file),
+      caCertificateFile: optionalFile(listen.ca_certificate_file, folder),
+    },
+  };
+}
+
+function compileRedis(redis: NonNullable<KasConfigFile['redis']>, folder: string): RedisConfig {
+  return {
+    servers: redisServers(redis, folder),
+    username: redis.username,
+    passwordFile: optionalFile(redis.password_file, folder),
+    tls: redis.tls.enabled
+      ? { caCertificateFile: optionalFile(redis.tls.ca_certificate_file, folder), clientCertificate: tls(redis.tls, folder) }
+      : undefined,
+    keyPrefix: redis.key_prefix,
+    dialTimeoutMs: redis.dial_timeout,
+  };
+}
+
+function redisServers({ server, sentinel }: NonNullable<KasConfigFile['redis']>, folder: string): RedisConfig['servers'] {
+  if (server !== undefined) return { kind: 'single', address: server.address };
+  if (sentinel === undefined) throw new Error('The schema lets no configuration of Redis pass without servers');
+  const { master_name: masterName, addresses, sentinel_password_file: passwordFile } = sentinel;
+  return { kind: 'sentinel', masterName, addresses, passwordFile: optionalFile(passwordFile, folder) };
+}
+
+function optionalFile(file: string | undefined, folder: string): string | undefined {
+  return file === undefined ? undefined : resolve(folder, file);
 }
 
 function tls(

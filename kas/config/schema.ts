@@ -35,8 +35,12 @@ const configuration = z.strictObject({
   max_configuration_file_size: byteSize({ min: 1 }).prefault('128Ki'),
 });
 
+const cacheTtl = durationMs().prefault('1m');
+
 const gitops = z.strictObject({
   poll_period: durationMs({ min: 100 }).prefault('20s'),
+  project_info_cache_ttl: cacheTtl,
+  project_info_cache_error_ttl: cacheTtl,
   overrides_file: file.default('unit-overrides.json'),
   max_manifest_file_size: byteSize({ min: 1 }).prefault('5Mi'),
   max_total_manifest_file_size: byteSize({ min: 1 }).prefault('20Mi'),
@@ -51,12 +55,22 @@ const gitops = z.strictObject({
     .prefault({}),
 });
 
-function rateLimit(perSecond: number) {
+function rateLimit(perSecond: number, atOnce = perSecond) {
   return z.strictObject({
     refill_rate_per_second: z.number().positive().default(perSecond),
-    bucket_size: z.int().min(1).default(perSecond),
+    bucket_size: z.int().min(1).default(atOnce),
   });
 }
+
+const gitlab = z.strictObject({
+  address: z.string().superRefine((address, context) => {
+    if (!/^https?:\/\/[^/?#@\s]+(?:\/[^?#\s]*)?$/.test(address) || !URL.canParse(address))
+      context.addIssue('must be the URL of GitLab; write it like https://gitlab.example.com or https://example.com/gitlab');
+  }),
+  authentication_secret_file: file,
+  ca_certificate_file: file.optional(),
+  api_rate_limit: rateLimit(200, 1000).prefault({}),
+});
 
 const gitaly = z.strictObject({
   global_api_rate_limit: rateLimit(1000).prefault({}),
@@ -64,6 +78,7 @@ const gitaly = z.strictObject({
 });
 
 const observability = z.strictObject({
+  usage_reporting_period: durationMs().prefault('60s'),
   listen: z.strictObject({ address: listenAddress().prefault('127.0.0.1:8151') }).prefault({}),
   logging: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
   liveness_probe: z.strictObject({ url_path: urlPath.default('/liveness') }).prefault({}),
@@ -75,23 +90,90 @@ const api = z.strictObject({
     .strictObject({
       address: listenAddress().prefault('127.0.0.1:8153'),
       authentication_secret_file: file,
+      authentication_secret_encoding: z.enum(['base64', 'raw']).default('base64'),
       ...tlsFiles,
     })
     .superRefine(bothOrNone),
 });
 
-export const kasConfigSchema = z.strictObject({
-  agent: z
+const redisTls = z
+  .strictObject({ enabled: z.boolean().default(false), ca_certificate_file: file.optional(), ...tlsFiles })
+  .superRefine(bothOrNone);
+
+const redis = z
+  .strictObject({
+    server: z.strictObject({ address: listenAddress() }).optional(),
+    sentinel: z
+      .strictObject({
+        master_name: z.string().min(1, 'is empty; name the group of servers that Sentinel watches'),
+        addresses: z.array(listenAddress()).min(1, 'is empty; name at least one Sentinel'),
+        sentinel_password_file: file.optional(),
+      })
+      .optional(),
+    username: z.string().min(1).optional(),
+    password_file: file.optional(),
+    tls: redisTls.prefault({}),
+    key_prefix: z
+      .string()
+      .regex(/^[\w.-]+$/, 'must be made of letters, digits, "_", "-" and "."; write it like gitlab-kas')
+      .default('gitlab-kas'),
+    dial_timeout: durationMs({ min: 100 }).prefault('5s'),
+  })
+  .superRefine(({ server, sentinel }, context) => {
+    if ((server === undefined) === (sentinel === undefined))
+      context.addIssue('needs either server or sentinel; name one of them');
+  });
+
+const privateApi = z.strictObject({
+  listen: z
     .strictObject({
-      listen: agentListen.prefault({}),
-      configuration: configuration.prefault({}),
-      gitops: gitops.prefault({}),
+      address: listenAddress().prefault('127.0.0.1:8155'),
+      authentication_secret_file: file,
+      ca_certificate_file: file.optional(),
+      ...tlsFiles,
     })
-    .prefault({}),
-  gitaly: gitaly.prefault({}),
-  observability: observability.prefault({}),
-  api,
-  registry: z.strictObject({ file }),
+    .superRefine(bothOrNone),
 });
+
+export const kasConfigSchema = z
+  .strictObject({
+    agent: z
+      .strictObject({
+        listen: agentListen.prefault({}),
+        info_cache_ttl: cacheTtl,
+        info_cache_error_ttl: cacheTtl,
+        configuration: configuration.prefault({}),
+        gitops: gitops.prefault({}),
+      })
+      .prefault({}),
+    gitaly: gitaly.prefault({}),
+    observability: observability.prefault({}),
+    api,
+    private_api: privateApi.optional(),
+    redis: redis.optional(),
+    gitlab: gitlab.optional(),
+    registry: z.strictObject({ file }).optional(),
+  })
+  .superRefine(replicasReachEachOther)
+  .superRefine(oneRegistry);
+
+function replicasReachEachOther(
+  config: { readonly redis?: unknown; readonly private_api?: unknown },
+  context: z.RefinementCtx,
+): void {
+  if (config.redis === undefined || config.private_api !== undefined) return;
+  context.addIssue({
+    code: 'custom',
+    path: ['redis'],
+    message: 'redis is for several replicas, which call each other: add private_api; or remove redis',
+  });
+}
+
+function oneRegistry(config: { readonly gitlab?: unknown; readonly registry?: unknown }, context: z.RefinementCtx): void {
+  const issue = (key: string, message: string): void => context.addIssue({ code: 'custom', path: [key], message });
+  if (config.gitlab === undefined && config.registry === undefined) issue('registry', 'is missing');
+  if (config.gitlab !== undefined && config.registry !== undefined)
+    issue('gitlab', 'agents and projects come from GitLab or from a registry file, not from both; remove gitlab or registry');
+}
 
 export type KasConfigFile = z.output<typeof kasConfigSchema>;

@@ -4,6 +4,8 @@ export interface AgentInfo {
   readonly name: string;
   /** Full path of the project that holds its configuration. */
   readonly project: string;
+  /** GitLab's number of that project; a registry file has none. */
+  readonly projectId?: number | undefined;
 }
 
 /** A repository and the Gitaly server that has it. */
@@ -13,6 +15,8 @@ export interface RepositoryLocation {
     readonly address: string;
     /** Shared secret for Gitaly's v2 authentication; empty when it asks for none. */
     readonly token: string;
+    /** Feature flags of GitLab for Gitaly, by name: "true" or "false". */
+    readonly features?: Readonly<Record<string, string>>;
   };
   readonly storageName: string;
   readonly relativePath: string;
