@@ -1,16 +1,17 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { aborted } from '../../lib/abort.ts';
-import { formatListenAddress, type ListenAddress } from '../../lib/config-types.ts';
-import { toError, UserError } from '../../lib/errors.ts';
-import type { Logger } from '../../lib/log.ts';
-import type { Part } from '../../lib/stages.ts';
+import { aborted } from './abort.ts';
+import { formatListenAddress, type ListenAddress } from './config-types.ts';
+import { toError, UserError } from './errors.ts';
+import type { Logger } from './log.ts';
+import type { Part } from './stages.ts';
 
 export interface ObservabilityOptions {
   readonly address: ListenAddress;
   readonly livenessUrlPath: string;
   readonly readinessUrlPath: string;
-  readonly metrics: { readonly contentType: string; text(): Promise<string> };
+  /** At /metrics, where the program counts anything. */
+  readonly metrics?: { readonly contentType: string; text(): Promise<string> };
   readonly log: Logger;
 }
 
@@ -31,7 +32,7 @@ export class ObservabilityServer implements Part {
     return this.#bound.promise;
   }
 
-  /** What the readiness probe answers: true once kas serves, false again when it is about to stop. */
+  /** What the readiness probe answers: true once the program does its work, false again when it is about to stop. */
   setReady(ready: boolean): void {
     this.#ready = ready;
   }
@@ -74,7 +75,7 @@ export class ObservabilityServer implements Part {
     if (request.method !== 'GET' && request.method !== 'HEAD') end(response, 405, 'method not allowed\n');
     else if (path === livenessUrlPath) end(response, 200, 'alive\n');
     else if (path === readinessUrlPath) end(response, this.#ready ? 200 : 503, this.#ready ? 'ready\n' : 'not ready\n');
-    else if (path === '/metrics') end(response, 200, await metrics.text(), metrics.contentType);
+    else if (path === '/metrics' && metrics !== undefined) end(response, 200, await metrics.text(), metrics.contentType);
     else end(response, 404, 'not found\n');
   }
 }

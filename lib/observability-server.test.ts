@@ -1,14 +1,14 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { createLogger } from '../../lib/log.ts';
-import { KasMetrics } from './kas-metrics.ts';
+import { createLogger } from './log.ts';
 import { ObservabilityServer } from './observability-server.ts';
 
 test.each([
   ['/liveness', '200 OK'],
   ['/liveness?verbose', '200 OK'],
   ['/readiness', '503 Service Unavailable'],
+  ['/metrics', '404 Not Found'],
   ['//', '404 Not Found'],
   ['/%zz', '404 Not Found'],
 ])('%s is answered with %s, and no address makes it fail', async (path, status) => {
@@ -17,7 +17,6 @@ test.each([
     address: { host: '127.0.0.1', port: 0 },
     livenessUrlPath: '/liveness',
     readinessUrlPath: '/readiness',
-    metrics: new KasMetrics(() => 0),
     log: createLogger('test', 'debug', { write: (line) => void lines.push(line) }),
   });
   const stop = new AbortController();
