@@ -1,0 +1,212 @@
+import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2';
+import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import type { UnitBundle } from '../../../agentk/gitops/unit.ts';
+import { BundleReceiver } from '../../../agentk/session/bundle-receiver.ts';
+import { Backoff } from '../../../lib/backoff.ts';
+import { WINDOW_BYTES } from '../../../lib/grpc/windows.ts';
+import { Action, Health, Phase } from '../../../proto/gen/kas/agent/v1/objects.ts';
+import { ConnectRequest, ConnectResponse } from '../../../proto/gen/kas/agent/v1/session.ts';
+import type { Credential, Endpoint } from './protocol.ts';
+
+const PATH = '/kas.agent.v1.Session/Connect';
+/** As agentk does. */
+const RECONNECT = { initialMs: 200, maxMs: 30_000, factor: 2, jitter: 0.5, resetAfterMs: 60_000 };
+const PING_PERIOD_MS = 25_000;
+const CONNECT_TIMEOUT_MS = 20_000;
+const FRAME_HEAD_BYTES = 5;
+const META = { version: 'bench', commitId: '', podNamespace: 'gitops-agent', podName: 'agentk-0', kubernetesVersion: 'v1.36.0' };
+
+/** Where an agent says what happened to it. */
+export interface AgentEvents {
+  readonly endpoint: () => Endpoint;
+  readonly localAddress: string;
+  readonly failed: (what: string) => void;
+  readonly received: (bytes: number, contents: number) => void;
+  readonly changed: () => void;
+}
+
+/**
+ * The native session as an agent has it, over an HTTP/2 connection of its own, without a cluster: it proves bundles by
+ * digest, reports a sync of each, pings, and connects again as agentk does.
+ */
+export class SimulatedAgent {
+  readonly name: string;
+  readonly #token: string;
+  readonly #events: AgentEvents;
+  readonly #backoff = new Backoff(RECONNECT);
+  readonly #bundles = new Map<string, UnitBundle>();
+  readonly #receiver = new BundleReceiver((unit) => this.#bundles.get(unit));
+  /** When the bundle of a commit was complete. */
+  readonly commits = new Map<string, number>();
+  /** Of the session that is open: when it was welcomed, and when it had everything. */
+  welcomedAt = 0;
+  settledAt = 0;
+  #units: Set<string> | undefined;
+  #session: ClientHttp2Session | undefined;
+  #stream: ClientHttp2Stream | undefined;
+  #pending: Buffer = Buffer.alloc(0);
+
+  constructor({ name, token }: Credential, events: AgentEvents) {
+    this.name = name;
+    this.#token = token;
+    this.#events = events;
+  }
+
+  connect(): void {
+    const { host, port, ca } = this.#events.endpoint();
+    const { localAddress } = this.#events;
+    const scheme = ca === undefined ? 'http' : 'https';
+    const session = connect(`${scheme}://${host}:${port}`, {
+      settings: { initialWindowSize: WINDOW_BYTES, enablePush: false },
+      createConnection: (): Socket =>
+        ca === undefined
+          ? connectTcp({ host, port, localAddress, noDelay: true })
+          : connectTls({ host, port, localAddress, ca, ALPNProtocols: ['h2'], servername: 'localhost' }),
+    });
+    this.#session = session;
+    const deadline = setTimeout(() => session.destroy(new Error('no connection in time')), CONNECT_TIMEOUT_MS);
+    const pings = setInterval(() => {
+      if (!session.destroyed) session.ping(() => undefined);
+    }, PING_PERIOD_MS);
+    let failure: string | undefined;
+    session.once('connect', () => clearTimeout(deadline));
+    session.on('error', (error: NodeJS.ErrnoException) => {
+      failure ??= error.code ?? error.message;
+    });
+    session.once('close', () => {
+      clearTimeout(deadline);
+      clearInterval(pings);
+      this.#lost(failure);
+    });
+    this.#open(session, (what) => {
+      failure ??= what;
+    });
+  }
+
+  #open(session: ClientHttp2Session, failed: (what: string) => void): void {
+    const stream = session.request({
+      [constants.HTTP2_HEADER_METHOD]: 'POST',
+      [constants.HTTP2_HEADER_PATH]: PATH,
+      [constants.HTTP2_HEADER_CONTENT_TYPE]: 'application/grpc',
+      te: 'trailers',
+      authorization: `Bearer ${this.#token}`,
+    });
+    this.#stream = stream;
+    this.#pending = Buffer.alloc(0);
+    this.#units = undefined;
+    const status = (headers: NodeJS.Dict<string | string[] | number>): void => {
+      const code = headers['grpc-status'];
+      if (code !== undefined && code !== '0') failed(`grpc-status ${String(code)} ${String(headers['grpc-message'] ?? '')}`);
+    };
+    stream.on('response', status);
+    stream.on('trailers', status);
+    stream.on('data', (data: Buffer) => this.#data(data));
+    stream.on('error', (error: NodeJS.ErrnoException) => failed(error.code ?? error.message));
+    stream.once('close', () => session.destroy());
+    const held = [...this.#bundles.values()].map(({ unit, bundle }) => ({
+      name: unit,
+      digest: Buffer.from(bundle.digest, 'hex'),
+    }));
+    this.#send({ $case: 'hello', value: { meta: META, held } });
+  }
+
+  #lost(failure: string | undefined): void {
+    this.#session = undefined;
+    this.#stream = undefined;
+    const welcomed = this.welcomedAt > 0;
+    this.welcomedAt = 0;
+    this.settledAt = 0;
+    if (failure !== undefined) this.#events.failed(failure);
+    const delay = failure === undefined && welcomed ? Math.random() * RECONNECT.initialMs : this.#backoff.next();
+    setTimeout(() => this.connect(), delay);
+  }
+
+  #send(message: NonNullable<ConnectRequest['message']>): void {
+    const body = ConnectRequest.encode({ message }).finish();
+    const head = Buffer.alloc(FRAME_HEAD_BYTES);
+    head.writeUInt32BE(body.length, 1);
+    this.#stream?.write(Buffer.concat([head, body]));
+  }
+
+  #data(data: Buffer): void {
+    this.#pending = this.#pending.length === 0 ? data : Buffer.concat([this.#pending, data]);
+    while (this.#pending.length >= FRAME_HEAD_BYTES) {
+      const end = FRAME_HEAD_BYTES + this.#pending.readUInt32BE(1);
+      if (this.#pending.length < end) return;
+      const frame = this.#pending.subarray(FRAME_HEAD_BYTES, end);
+      this.#pending = this.#pending.subarray(end);
+      try {
+        this.#receive(ConnectResponse.decode(frame), frame.length);
+      } catch (error) {
+        this.#events.failed((error as Error).message);
+        this.#session?.destroy();
+        return;
+      }
+    }
+  }
+
+  #receive({ message }: ConnectResponse, bytes: number): void {
+    let contents = 0;
+    switch (message?.$case) {
+      case 'welcome':
+        this.welcomedAt = Date.now();
+        this.#backoff.reset();
+        break;
+      case 'configuration':
+        this.#units = new Set(message.value.units.map(({ name }) => name));
+        this.#settle();
+        break;
+      case 'bundleHeader': {
+        const complete = this.#receiver.header(message.value);
+        if (complete !== undefined) this.#hold(complete);
+        break;
+      }
+      case 'bundleChunk':
+        contents = message.value.contents.filter(({ last }) => last).length;
+        this.#receiver.chunk(message.value);
+        break;
+      case 'bundleTrailer':
+        this.#hold(this.#receiver.trailer(message.value));
+    }
+    this.#events.received(bytes, contents);
+  }
+
+  /** A bundle that was proved. */
+  #hold(bundle: UnitBundle): void {
+    this.#bundles.set(bundle.unit, bundle);
+    this.commits.set(bundle.commitId, Date.now());
+    this.#units?.delete(bundle.unit);
+    this.#settle();
+    this.#events.changed();
+    this.#report(bundle);
+  }
+
+  #settle(): void {
+    if (this.#units?.size !== 0 || this.settledAt > 0) return;
+    this.settledAt = Date.now();
+    this.#events.changed();
+  }
+
+  /** That a sync has begun, and that it has ended well, as agentk says it. */
+  #report({ unit, commitId, bundle }: UnitBundle): void {
+    const startedAt = new Date();
+    const head = { unit, commitId, bundleDigest: Buffer.from(bundle.digest, 'hex'), message: '', startedAt, last: true };
+    this.#send({
+      $case: 'syncReport',
+      value: { ...head, phase: Phase.PHASE_PROGRESSING, reason: 'Applying', finishedAt: undefined, objects: [] },
+    });
+    const result = {
+      action: Action.ACTION_CONFIGURED,
+      reason: '',
+      message: '',
+      health: Health.HEALTH_CURRENT,
+      healthMessage: '',
+    };
+    const objects = bundle.objects.map(({ id, source }) => ({ id, source, ...result }));
+    this.#send({
+      $case: 'syncReport',
+      value: { ...head, phase: Phase.PHASE_SYNCED, reason: '', finishedAt: new Date(), objects },
+    });
+  }
+}
