@@ -19,6 +19,7 @@ test.each([
   [[...required, '--lease-duration', '2s'], '--lease-duration is a time of whole seconds from 3s to 10m, not "2s"'],
   [[...required, '--lease-duration', '3500ms'], 'whole seconds'],
   [[...required, '--lease-duration', 'long'], 'whole seconds'],
+  [[...required, '--observability-address', '8151'], '--observability-address must be an address with a port'],
   [[...required, '--log-level', 'loud'], '--log-level is one of debug, info, warn, error, not "loud"'],
 ])('%j is refused with its reason', (args, message) => {
   expect(() => parseFlags(args, {})).toThrow(message);
@@ -37,4 +38,10 @@ test('replicas take turns by a lease unless told otherwise', () => {
 test('help and version are told apart from a run', () => {
   expect(parseFlags(['--help'], {})).toBe('help');
   expect(parseFlags(['--version'], {})).toBe('version');
+});
+
+test('probes are answered where an address is given', () => {
+  expect(parseFlags(required, {})).toMatchObject({ observabilityAddress: undefined });
+  const given = parseFlags([...required, '--observability-address=:8151'], {});
+  expect(given).toMatchObject({ observabilityAddress: { host: '0.0.0.0', port: 8151 } });
 });

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { parseDuration } from '../../lib/config-types.ts';
+import { type ListenAddress, listenAddress, parseDuration } from '../../lib/config-types.ts';
 import { UserError } from '../../lib/errors.ts';
 import type { LogLevel } from '../../lib/log.ts';
 
@@ -16,7 +16,13 @@ export interface AgentkFlags {
   readonly podUid: string;
   /** Undefined: this process leads, whoever else runs. */
   readonly leaderElection: LeaderElectionFlags | undefined;
+  /** Of the probes; undefined: nowhere. */
+  readonly observabilityAddress: ListenAddress | undefined;
   readonly logLevel: LogLevel;
+  /** Who this agent is where kas does not say. */
+  readonly agentId: number | undefined;
+  /** What a kas of GitLab does not know of units. */
+  readonly unitSettingsFile: string | undefined;
 }
 
 export interface LeaderElectionFlags {
@@ -30,7 +36,8 @@ export const USAGE = `agentk keeps a Kubernetes cluster as Git wants it.
 
   agentk --kas-address grpc://HOST:PORT --token-file FILE [options]
 
-  --kas-address URL     grpc://host:port, or grpcs://host:port for TLS (required)
+  --kas-address URL     grpc://host:port, or grpcs://host:port for TLS; ws://host/path, or wss://host/path for TLS, where
+                        only WebSockets get through (required)
   --token-file FILE     holds the agent's token; read again at every connect (required)
   --ca-cert-file FILE   authorities to trust for kas, PEM, instead of the system's
   --kubeconfig FILE     default: in the cluster its service account, else $KUBECONFIG, else ~/.kube/config
@@ -41,6 +48,10 @@ export const USAGE = `agentk keeps a Kubernetes cluster as Git wants it.
   --lease-name NAME     Lease in --namespace that replicas compete for; different agents need different ones; default: agentk
   --lease-duration TIME how long a leader that vanished holds the others back, 3s to 10m; it stops to write after two
                         thirds of it; default: 15s
+  --agent-id NUMBER     the agent's id, for a kas of GitLab 13.8, which does not say it; default: made from the cluster
+  --unit-settings FILE  how units are synced, for a kas of GitLab, which refuses such keys in Git
+  --observability-address ADDRESS
+                        host:port or :port where /liveness and /readiness are answered; default: nowhere
   --log-level LEVEL     debug, info, warn or error, until the configuration in Git says otherwise; default: info
   --version             print the version
   --help                print this text
@@ -70,7 +81,10 @@ export function parseFlags(
     podName: env['POD_NAME'] ?? '',
     podUid: env['POD_UID'] ?? '',
     leaderElection: leaderElection(values),
+    observabilityAddress: observabilityAddress(values['observability-address']),
     logLevel,
+    agentId: agentId(values['agent-id']),
+    unitSettingsFile: values['unit-settings'],
   };
 }
 
@@ -90,7 +104,10 @@ function parse(args: readonly string[]) {
         'leader-election': { type: 'string' },
         'lease-name': { type: 'string' },
         'lease-duration': { type: 'string' },
+        'observability-address': { type: 'string' },
         'log-level': { type: 'string' },
+        'agent-id': { type: 'string' },
+        'unit-settings': { type: 'string' },
         version: { type: 'boolean' },
         help: { type: 'boolean' },
       },
@@ -113,6 +130,18 @@ function leaderElection(values: ReturnType<typeof parse>): LeaderElectionFlags |
     throw invalid(`--lease-duration is a time of whole seconds from 3s to 10m, not "${text}"`);
   }
   return enabled === 'true' ? { leaseName, leaseDurationMs } : undefined;
+}
+
+function agentId(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^[1-9]\d{0,14}$/.test(text)) throw invalid(`--agent-id is a number from 1, not "${text}"`);
+  return Number(text);
+}
+
+function observabilityAddress(text: string | undefined): ListenAddress | undefined {
+  const address = listenAddress().optional().safeParse(text);
+  if (!address.success) throw invalid(`--observability-address ${address.error.issues[0]?.message}, not "${text}"`);
+  return address.data;
 }
 
 function required(value: string | undefined, flag: string): string {

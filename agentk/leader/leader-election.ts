@@ -16,6 +16,8 @@ export interface LeaderElectionDeps {
   /** Tells agents apart that compete for one lease by mistake: the same for all replicas of one. */
   readonly fingerprint: string;
   readonly timings: LeaseTimings;
+  /** Told where this process stands; `unknown` while the Lease cannot be read. */
+  readonly onStanding?: (standing: 'leads' | 'waits' | 'unknown') => void;
   readonly log: Logger;
 }
 
@@ -53,6 +55,7 @@ export class LeaderElection {
     const { log, store } = this.#deps;
     using renewals = new AbortScope(term.lost);
     const renewing = this.#renew(term, watch, renewals.signal);
+    this.#deps.onStanding?.('leads');
     term.lost.addEventListener('abort', () => {
       if (renewals.signal.reason !== ENDED)
         log.warn('Lost the lease', { lease: store.name, reason: toError(term.lost.reason).message });
@@ -63,6 +66,7 @@ export class LeaderElection {
       if (!term.lost.aborted) throw error;
       log.debug('What was led has ended', { detail: toError(error).message });
     } finally {
+      this.#deps.onStanding?.('unknown');
       renewals.abort(ENDED);
       await renewing;
       if (!term.lost.aborted) await this.#release(term);
@@ -85,12 +89,16 @@ export class LeaderElection {
           if (term !== undefined) return term;
         } else if (told !== holder) {
           told = holder;
+          this.#deps.onStanding?.('waits');
           this.#tellOfHolder(lease, holder);
         }
       } catch (error) {
         signal.throwIfAborted();
         const reason = toError(error).message;
-        if (told !== reason) this.#tellOfFailure(error);
+        if (told !== reason) {
+          this.#deps.onStanding?.('unknown');
+          this.#tellOfFailure(error);
+        }
         told = reason;
       }
       // Candidates that were started together must not always ask together.
