@@ -24,6 +24,8 @@ export interface GitlabRegistryOptions {
   readonly client: GitlabClient;
   readonly agentInfo: CacheTtl;
   readonly projectInfo: CacheTtl;
+  /** How long one who may be given the last good answer waits for a new one; 2 s by default. */
+  readonly patienceMs?: number;
 }
 
 const MAX_AGENTS = 100_000;
@@ -46,19 +48,19 @@ export class GitlabRegistry implements Registry {
   readonly #projects: AnswerCache<ProjectInfo>;
   readonly #listeners: ChangeListeners;
 
-  constructor({ client, agentInfo, projectInfo }: GitlabRegistryOptions) {
+  constructor({ client, agentInfo, projectInfo, patienceMs = PATIENCE_MS }: GitlabRegistryOptions) {
     this.#client = client;
     const shortestMs = Math.min(...[agentInfo.ttlMs, projectInfo.ttlMs].filter((ms) => ms > 0), LONGEST_CHECK_PERIOD_MS * 4);
     this.#listeners = new ChangeListeners(shortestMs / 4, TICK_MS);
     const onChange = (): void => this.#listeners.changed();
     this.#agents = new AnswerCache<AgentAnswer>({
-      ...cacheOptions(agentInfo),
+      ...cacheOptions(agentInfo, patienceMs),
       maxEntries: MAX_AGENTS,
       onChange,
       isSame: (a, b) => JSON.stringify(comparable(a)) === JSON.stringify(comparable(b)),
     });
     this.#projects = new AnswerCache<ProjectInfo>({
-      ...cacheOptions(projectInfo),
+      ...cacheOptions(projectInfo, patienceMs),
       maxEntries: MAX_PROJECTS,
       onChange,
       isSame: (a, b) => JSON.stringify(withoutFeatures(a)) === JSON.stringify(withoutFeatures(b)),
@@ -127,14 +129,14 @@ export class GitlabRegistry implements Registry {
   }
 }
 
-function cacheOptions({ ttlMs, errorTtlMs }: CacheTtl) {
+function cacheOptions({ ttlMs, errorTtlMs }: CacheTtl, patienceMs: number) {
   return {
     // Those who follow look again four times in the whole time, so that it is never exceeded.
     freshMs: ttlMs * 0.7,
     refusedMs: errorTtlMs,
     failedMs: Math.min(FAILED_MS, errorTtlMs),
     lastGoodMs: LAST_GOOD_MS,
-    patienceMs: PATIENCE_MS,
+    patienceMs,
   };
 }
 
