@@ -10,6 +10,7 @@ import { VERSION } from '../lib/version.ts';
 import { AgentConfigurationService } from '../proto/gen/gitlab/agent/agent_configuration/agent_configuration.ts';
 import { GitopsService } from '../proto/gen/gitlab/agent/gitops/gitops.ts';
 import { SessionService } from '../proto/gen/kas/agent/v1/session.ts';
+import { TunnelService } from '../proto/gen/kas/agent/v1/tunnel.ts';
 import { AgentsServiceService } from '../proto/gen/kas/api/v1/agents.ts';
 import { NotificationsServiceService } from '../proto/gen/kas/api/v1/notifications.ts';
 import { SyncStatusServiceService } from '../proto/gen/kas/api/v1/sync_status.ts';
@@ -17,10 +18,8 @@ import { UnitsServiceService } from '../proto/gen/kas/api/v1/units.ts';
 import { GitConfigurationSource } from './agent-configuration/git-configuration-source.ts';
 import { AgentAuth } from './agent-server/agent-auth.ts';
 import { createAgentListener } from './agent-server/agent-listener.ts';
-import { AgentCommands } from './agent-session/agent-commands.ts';
 import { BundleCache } from './agent-session/bundle-cache.ts';
 import { createSessionService } from './agent-session/session-service.ts';
-import { MemoryAgentTracker } from './agent-tracker/memory-agent-tracker.ts';
 import { createAgentsService } from './api-server/agents-service.ts';
 import { ApiAuth, readApiSecret } from './api-server/api-auth.ts';
 import { createApiListener } from './api-server/api-listener.ts';
@@ -37,10 +36,11 @@ import { createGitopsService } from './gitlab-agent/gitops-service.ts';
 import { KasMetrics } from './observability/kas-metrics.ts';
 import { type OpenedRegistry, openRegistry } from './registry/open-registry.ts';
 import type { Registry } from './registry/registry.ts';
-import { MemoryStatusStore } from './sync-status/memory-status-store.ts';
+import { openSharedState } from './shared-state.ts';
 import { SyncLog } from './sync-status/sync-log.ts';
 import { SyncStatusRecorder } from './sync-status/sync-status-recorder.ts';
-import { FileUnitOverrides } from './unit-operations/file-unit-overrides.ts';
+import { TunnelRegistry } from './tunnel/tunnel-registry.ts';
+import { createTunnelService } from './tunnel/tunnel-service.ts';
 import { OverriddenConfigurations } from './unit-operations/overridden-configurations.ts';
 import { BlobCache } from './units/blob-cache.ts';
 import { GitUnitSource } from './units/git-unit-source.ts';
@@ -59,10 +59,8 @@ const CONCURRENT_POLLS = 32;
 export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal): Promise<void> {
   const { registry, tokenCheckPeriodMs, gitlab: gitlabClient } = await openRegistry(config, log);
   const apiSecret = await readApiSecret(config.api.listen.authenticationSecretFile);
-  const overrides = await FileUnitOverrides.open(config.agent.gitops.overridesFile);
-  const tracker = new MemoryAgentTracker();
-  const commands = new AgentCommands();
-  const store = new MemoryStatusStore();
+  const shared = await openSharedState(config, { graceMs: CALL_GRACE_MS, log });
+  const { overrides, tracker, store } = shared;
   const metrics = new KasMetrics(() => tracker.size);
   const sources = createSources(config, registry, metrics, log);
   const agentListener = createAgentListener({ ...config.agent.listen, graceMs: CALL_GRACE_MS });
@@ -83,18 +81,27 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
     maxConnectionAgeMs: config.agent.listen.maxConnectionAgeMs,
     tokenCheckPeriodMs,
   };
+  const tunnels = new TunnelRegistry();
   const bundles = new BundleCache(BUNDLE_CACHE_BYTES);
-  const native = createSessionService(agentHandlers, agentAuth, { ...sessions, bundles, commands, metrics, version: VERSION });
+  const native = createSessionService(agentHandlers, agentAuth, {
+    ...sessions,
+    bundles,
+    commands: shared.agentCommands,
+    tunnels,
+    metrics,
+    version: VERSION,
+  });
   const gitlab = { ...sessions, authenticator: agentAuth, maxPaths: config.agent.gitops.limits.maxPaths };
   agentListener.serve([
     { definition: SessionService, handlers: native },
+    { definition: TunnelService, handlers: createTunnelService(agentHandlers, agentAuth, tunnels, agentListener.draining) },
     { definition: AgentConfigurationService, handlers: createAgentConfigurationService(agentHandlers, gitlab) },
     { definition: GitopsService, handlers: createGitopsService(agentHandlers, gitlab) },
   ]);
   const handlers = new Handlers(log, apiListener.draining);
   const auth = new ApiAuth(apiSecret);
   const status = createSyncStatusService(handlers, { auth, store, directory: registry, overrides });
-  const units = createUnitsService(handlers, { auth, store, directory: registry, overrides, commands });
+  const units = createUnitsService(handlers, { auth, store, directory: registry, overrides, commands: shared.commands });
   const notifications = createNotificationsService(handlers, auth, sources.refs);
   apiListener.serve([
     { definition: SyncStatusServiceService, handlers: status },
@@ -106,8 +113,8 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
   await runStages(
     [
       [observability],
-      [sources, registryPart(registry, gitlabClient), overrides],
-      [agentListener, apiListener],
+      [sources, registryPart(registry, gitlabClient), ...shared.parts],
+      [agentListener, apiListener, ...shared.servers],
       [announcement(agentListener, apiListener, observability, log)],
     ],
     { graceMs: STAGE_GRACE_MS, onStopping: () => observability.setReady(false) },

@@ -23,4 +23,6 @@ export interface AgentTracker {
   remove(connection: AgentConnection): Promise<void>;
   /** Ordered by agent id, then by the time they connected. */
   list(signal: AbortSignal): Promise<readonly AgentConnection[]>;
+  /** Private addresses (`grpc://host:port`) of the other replicas that have sessions with the agent. */
+  replicasWith(agentId: number, signal: AbortSignal): Promise<readonly string[]>;
 }

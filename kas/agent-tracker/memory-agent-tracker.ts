@@ -22,4 +22,9 @@ export class MemoryAgentTracker implements AgentTracker {
       (a, b) => a.agent.id - b.agent.id || a.connectedAt.getTime() - b.connectedAt.getTime(),
     );
   }
+
+  /** There are no others. */
+  async replicasWith(): Promise<readonly string[]> {
+    return [];
+  }
 }

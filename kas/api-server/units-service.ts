@@ -8,7 +8,7 @@ import type {
   UnitRef,
   UnitsServiceServer,
 } from '../../proto/gen/kas/api/v1/units.ts';
-import type { AgentCommands } from '../agent-session/agent-commands.ts';
+import type { UnitCommand } from '../agent-session/agent-message.ts';
 import type { AgentInfo } from '../registry/registry.ts';
 import type { StatusStore } from '../sync-status/status-store.ts';
 import type { UnitStatus } from '../sync-status/unit-status.ts';
@@ -16,12 +16,18 @@ import type { UnitOverrides } from '../unit-operations/unit-overrides.ts';
 import type { AgentDirectory } from './agent-directory.ts';
 import type { ApiAuth } from './api-auth.ts';
 
+/** Brings commands to the sessions of an agent. */
+export interface UnitCommander {
+  /** False when the agent has no session. UnavailableError when that cannot be told. */
+  send(agentId: number, unit: string, command: UnitCommand, signal: AbortSignal): Promise<boolean>;
+}
+
 export interface UnitsServiceDeps {
   readonly auth: ApiAuth;
   readonly store: StatusStore;
   readonly directory: AgentDirectory;
   readonly overrides: UnitOverrides;
-  readonly commands: AgentCommands;
+  readonly commands: UnitCommander;
   readonly now?: () => number;
 }
 
@@ -42,8 +48,8 @@ export function createUnitsService(handlers: Handlers, deps: UnitsServiceDeps): 
     await auth.authenticate(metadata);
     return await findUnit(deps, ref, signal);
   };
-  const command = ({ agent, unit }: Found, what: Parameters<AgentCommands['send']>[2]): Record<string, never> => {
-    if (commands.send(agent.id, unit, what)) return {};
+  const command = async ({ agent, unit }: Found, what: UnitCommand, { signal }: CallContext): Promise<Record<string, never>> => {
+    if (await commands.send(agent.id, unit, what, signal)) return {};
     throw new UserError(`agent "${agent.name}" is not connected; try again when it is`, {
       kind: 'precondition',
       reason: 'AgentNotConnected',
@@ -76,7 +82,7 @@ export function createUnitsService(handlers: Handlers, deps: UnitsServiceDeps): 
     return {};
   }
   async function resync({ unit }: ResyncUnitRequest, context: CallContext) {
-    return command(await find(unit, context), { type: 'resync' });
+    return await command(await find(unit, context), { type: 'resync' }, context);
   }
   async function confirmPrune({ unit, commitId }: ConfirmPruneRequest, context: CallContext) {
     const found = await find(unit, context);
@@ -87,7 +93,7 @@ export function createUnitsService(handlers: Handlers, deps: UnitsServiceDeps): 
           'look at the sync status again and confirm what it says now',
         { kind: 'precondition', reason: 'AnotherCommit' },
       );
-    return command(found, { type: 'confirmPrune', bundleDigest: appliedDigest });
+    return await command(found, { type: 'confirmPrune', bundleDigest: appliedDigest }, context);
   }
   return {
     suspendUnit: handlers.unary(suspend),
