@@ -8,14 +8,18 @@ import { TransportError } from './transport-error.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
+/** HTTP/1.1 is for what HTTP/2 cannot do: upgrades. */
+export type HttpVersion = 'h2' | 'http/1.1';
+
 /**
- * A TLS connection to an API server that speaks HTTP/2, through the proxy if there is one.
+ * A TLS connection to an API server, through the proxy if there is one.
  * Rejects with a `TransportError` that names the address.
  */
 export async function connectTls(
   server: URL,
   proxy: URL | undefined,
   material: TlsMaterial,
+  version: HttpVersion,
   signal: AbortSignal,
 ): Promise<tls.TLSSocket> {
   signal.throwIfAborted();
@@ -23,7 +27,7 @@ export async function connectTls(
   let socket: net.Socket | undefined;
   try {
     socket = proxy === undefined ? await dial(server, limit) : await dialThrough(proxy, server, limit);
-    return await secure(socket, server, material, limit);
+    return await secure(socket, server, material, version, limit);
   } catch (error) {
     socket?.destroy();
     signal.throwIfAborted();
@@ -75,7 +79,13 @@ async function dialThrough(proxy: URL, server: URL, signal: AbortSignal): Promis
   return socket;
 }
 
-async function secure(socket: net.Socket, server: URL, material: TlsMaterial, signal: AbortSignal): Promise<tls.TLSSocket> {
+async function secure(
+  socket: net.Socket,
+  server: URL,
+  material: TlsMaterial,
+  version: HttpVersion,
+  signal: AbortSignal,
+): Promise<tls.TLSSocket> {
   const host = hostOf(server);
   // Server names that TLS asks for are never addresses; those are verified by `host` alone.
   const servername = material.servername ?? (net.isIP(host) === 0 ? host : undefined);
@@ -86,7 +96,7 @@ async function secure(socket: net.Socket, server: URL, material: TlsMaterial, si
     socket,
     host,
     ...(servername === undefined ? {} : { servername }),
-    ALPNProtocols: ['h2', 'http/1.1'],
+    ALPNProtocols: version === 'h2' ? ['h2', 'http/1.1'] : ['http/1.1'],
   });
   try {
     await settled(secured, 'secureConnect', signal);
@@ -95,7 +105,7 @@ async function secure(socket: net.Socket, server: URL, material: TlsMaterial, si
     throw error;
   }
   secured.on('error', () => undefined);
-  if (secured.alpnProtocol === 'h2') return secured;
+  if (version === 'http/1.1' || secured.alpnProtocol === 'h2') return secured;
   const offered = secured.alpnProtocol === false ? 'no HTTP/2' : `${secured.alpnProtocol} only`;
   secured.destroy();
   throw new Error(`it offers ${offered}; agentk needs HTTP/2, so a proxy before the API server must pass it through`);

@@ -58,7 +58,7 @@ export class Http2Connection {
     windows: Windows,
     signal: AbortSignal,
   ): Promise<Http2Connection> {
-    const socket = await connectTls(access.server, access.proxy, credentials.tls, signal);
+    const socket = await connectTls(access.server, access.proxy, credentials.tls, 'h2', signal);
     const session = await openSession(socket, access.server, windows, signal);
     return new Http2Connection(session, credentials.tlsDigest);
   }

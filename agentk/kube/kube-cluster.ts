@@ -136,6 +136,8 @@ class KubeView implements Cluster {
 
 /** A cluster behind its API server. Close it when done: it holds connections. */
 export class KubeCluster extends KubeView implements AsyncDisposable {
+  /** The way to the API server, for connections of others. */
+  readonly access: KubeAccess;
   readonly #transport: Http2Transport;
   readonly #client: KubeClient;
   readonly #lifetime: AbortController;
@@ -157,6 +159,7 @@ export class KubeCluster extends KubeView implements AsyncDisposable {
       log: deps.log,
       watchTimings: { ...WATCH_TIMINGS, ...deps.watchTimings },
     });
+    this.access = deps.config;
     this.#transport = transport;
     this.#client = client;
     this.#lifetime = lifetime;

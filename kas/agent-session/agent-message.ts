@@ -30,6 +30,7 @@ export type KasMessage =
   | { readonly type: 'welcome'; readonly version: string; readonly agentId: number; readonly agentName: string }
   | { readonly type: 'configuration'; readonly configuration: AgentConfiguration }
   | { readonly type: 'command'; readonly unit: string; readonly command: UnitCommand }
+  | { readonly type: 'tunnels'; readonly count: number }
   | BundlePart;
 
 /** What a person asked for by kas' API. */

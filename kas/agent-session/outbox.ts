@@ -6,17 +6,19 @@ import type { UnitBundle } from './bundle-stream.ts';
 export type OutboxItem =
   | { readonly type: 'configuration'; readonly configuration: AgentConfiguration }
   | { readonly type: 'bundle'; readonly bundle: UnitBundle }
-  | { readonly type: 'command'; readonly unit: string; readonly command: UnitCommand };
+  | { readonly type: 'command'; readonly unit: string; readonly command: UnitCommand }
+  | { readonly type: 'tunnels'; readonly count: number };
 
 /**
  * What an agent has yet to be sent: at most one configuration and one bundle for each unit, the newest. The
- * configuration goes first; units follow in the order in which they became due, then commands.
+ * call for tunnels goes first, then the configuration; units follow in the order in which they became due, then commands.
  */
 export class Outbox {
   #configuration: AgentConfiguration | undefined;
   readonly #bundles = new Map<string, UnitBundle>();
   /** The newest of each kind for each unit. */
   readonly #commands = new Map<string, Extract<OutboxItem, { type: 'command' }>>();
+  #tunnels = 0;
   #ended = false;
   #failure: { readonly error: unknown } | undefined;
   #wake: (() => void) | undefined;
@@ -35,6 +37,12 @@ export class Outbox {
   /** A command about a unit; it follows the bundles that were submitted before it. */
   command(unit: string, command: UnitCommand): void {
     this.#commands.set(`${command.type} ${unit}`, { type: 'command', unit, command });
+    this.#wake?.();
+  }
+
+  /** The agent is to open so many tunnels more. */
+  openTunnels(count: number): void {
+    this.#tunnels += count;
     this.#wake?.();
   }
 
@@ -72,6 +80,11 @@ export class Outbox {
   }
 
   #take(): OutboxItem | undefined {
+    if (this.#tunnels > 0) {
+      const count = this.#tunnels;
+      this.#tunnels = 0;
+      return { type: 'tunnels', count };
+    }
     const configuration = this.#configuration;
     if (configuration !== undefined) {
       this.#configuration = undefined;

@@ -142,6 +142,8 @@ export function toConnectResponse(message: KasMessage): ConnectResponse {
       return { message: { $case: 'bundleChunk', value: fromChunk(message) } };
     case 'command':
       return { message: { $case: 'unitCommand', value: fromCommand(message.unit, message.command) } };
+    case 'tunnels':
+      return { message: { $case: 'openTunnels', value: { count: message.count } } };
     case 'trailer':
       return { message: { $case: 'bundleTrailer', value: { unit: message.unit, digest: bytes(message.digest) } } };
   }

@@ -24,6 +24,7 @@ export interface SessionDeps {
   readonly bundles: BundleCache;
   readonly tracker: AgentTracker;
   readonly commands: AgentCommands;
+  readonly tunnels: SessionTunnels;
   readonly reports: SessionReports;
   readonly metrics: SessionMetrics;
   readonly log: Logger;
@@ -34,6 +35,12 @@ export interface SessionDeps {
   readonly maxConnectionAgeMs: number;
   /** How often a session asks whether its token still holds. */
   readonly tokenCheckPeriodMs: number;
+}
+
+/** Where requests to agents wait for tunnels. */
+export interface SessionTunnels {
+  /** `ask` has the agent open so many more; the returned function ends that. */
+  register(agentId: number, ask: (count: number) => void): () => void;
 }
 
 /** One agent's session: what it is to do goes down, what became of it comes up. */
@@ -68,6 +75,7 @@ export class Session {
     const scope = new AbortScope(signal);
     const tasks = this.#start(messages, scope.signal);
     const unregister = this.#deps.commands.register(this.#agent.id, (unit, command) => this.#outbox.command(unit, command));
+    const endTunnels = this.#deps.tunnels.register(this.#agent.id, (count) => this.#outbox.openTunnels(count));
     try {
       await this.#deps.tracker.add(connection);
       await this.#deps.reports.connected(this.#agent, connection.connectionId);
@@ -76,6 +84,7 @@ export class Session {
       yield* this.#send(scope.signal);
     } finally {
       unregister();
+      endTunnels();
       scope[Symbol.dispose]();
       await tasks;
       await this.#deps.tracker.remove(connection);

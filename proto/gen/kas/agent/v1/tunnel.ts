@@ -98,6 +98,9 @@ export interface ServeRequest {
     { $case: "data"; value: Buffer }
     | { $case: "end"; value: AnswerEnd }
     | { $case: "failure"; value: TunnelFailure }
+    | //
+    /** So many bytes more may be sent. */
+    { $case: "window"; value: number }
     | undefined;
 }
 
@@ -106,7 +109,9 @@ export interface ServeResponse {
   message: { $case: "head"; value: RequestHead } | { $case: "data"; value: Buffer } | {
     $case: "end";
     value: RequestEnd;
-  } | undefined;
+  } | //
+  /** So many bytes more may be sent. */
+  { $case: "window"; value: number } | undefined;
 }
 
 export interface TunnelReady {
@@ -227,6 +232,9 @@ export const ServeRequest: MessageFns<ServeRequest> = {
       case "failure":
         TunnelFailure.encode(message.message.value, writer.uint32(50).fork()).join();
         break;
+      case "window":
+        writer.uint32(56).uint32(message.message.value);
+        break;
     }
     return writer;
   },
@@ -292,6 +300,14 @@ export const ServeRequest: MessageFns<ServeRequest> = {
             message.message = { $case: "failure", value: TunnelFailure.decode(reader, reader.uint32()) };
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.message = { $case: "window", value: reader.uint32() };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -318,6 +334,8 @@ export const ServeRequest: MessageFns<ServeRequest> = {
         ? { $case: "end", value: AnswerEnd.fromJSON(object.end) }
         : isSet(object.failure)
         ? { $case: "failure", value: TunnelFailure.fromJSON(object.failure) }
+        : isSet(object.window)
+        ? { $case: "window", value: globalThis.Number(object.window) }
         : undefined,
     };
   },
@@ -336,6 +354,8 @@ export const ServeRequest: MessageFns<ServeRequest> = {
       obj.end = AnswerEnd.toJSON(message.message.value);
     } else if (message.message?.$case === "failure") {
       obj.failure = TunnelFailure.toJSON(message.message.value);
+    } else if (message.message?.$case === "window") {
+      obj.window = Math.round(message.message.value);
     }
     return obj;
   },
@@ -382,6 +402,12 @@ export const ServeRequest: MessageFns<ServeRequest> = {
         }
         break;
       }
+      case "window": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "window", value: object.message.value };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -402,6 +428,9 @@ export const ServeResponse: MessageFns<ServeResponse> = {
         break;
       case "end":
         RequestEnd.encode(message.message.value, writer.uint32(26).fork()).join();
+        break;
+      case "window":
+        writer.uint32(32).uint32(message.message.value);
         break;
     }
     return writer;
@@ -444,6 +473,14 @@ export const ServeResponse: MessageFns<ServeResponse> = {
             message.message = { $case: "end", value: RequestEnd.decode(reader, reader.uint32()) };
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.message = { $case: "window", value: reader.uint32() };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -464,6 +501,8 @@ export const ServeResponse: MessageFns<ServeResponse> = {
         ? { $case: "data", value: Buffer.from(bytesFromBase64(object.data)) }
         : isSet(object.end)
         ? { $case: "end", value: RequestEnd.fromJSON(object.end) }
+        : isSet(object.window)
+        ? { $case: "window", value: globalThis.Number(object.window) }
         : undefined,
     };
   },
@@ -476,6 +515,8 @@ export const ServeResponse: MessageFns<ServeResponse> = {
       obj.data = base64FromBytes(message.message.value);
     } else if (message.message?.$case === "end") {
       obj.end = RequestEnd.toJSON(message.message.value);
+    } else if (message.message?.$case === "window") {
+      obj.window = Math.round(message.message.value);
     }
     return obj;
   },
@@ -501,6 +542,12 @@ export const ServeResponse: MessageFns<ServeResponse> = {
       case "end": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "end", value: RequestEnd.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "window": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "window", value: object.message.value };
         }
         break;
       }
@@ -1774,6 +1821,8 @@ export const TunnelService = {
    *   agentk: ready                             kas: (as soon as there is a request) head, data*, end
    *   agentk: accepted, head, data*, end, then the end of the stream; or failure in place of what is left
    *
+   * Both sides always read. What one may send of data is bounded by what the other granted: 256 KiB at first, further bytes
+   * by `window`. A message counts its data and 32 bytes more; one may be sent as long as a single byte is left.
    * Either side may end the stream at any time: the request is off then, on both sides.
    * Errors: UNAUTHENTICATED, PERMISSION_DENIED as for a session; UNAVAILABLE kas stops; OK for a tunnel that nobody needs.
    */
@@ -1796,6 +1845,8 @@ export interface TunnelServer extends UntypedServiceImplementation {
    *   agentk: ready                             kas: (as soon as there is a request) head, data*, end
    *   agentk: accepted, head, data*, end, then the end of the stream; or failure in place of what is left
    *
+   * Both sides always read. What one may send of data is bounded by what the other granted: 256 KiB at first, further bytes
+   * by `window`. A message counts its data and 32 bytes more; one may be sent as long as a single byte is left.
    * Either side may end the stream at any time: the request is off then, on both sides.
    * Errors: UNAUTHENTICATED, PERMISSION_DENIED as for a session; UNAVAILABLE kas stops; OK for a tunnel that nobody needs.
    */
@@ -1810,6 +1861,8 @@ export interface TunnelClient extends Client {
    *   agentk: ready                             kas: (as soon as there is a request) head, data*, end
    *   agentk: accepted, head, data*, end, then the end of the stream; or failure in place of what is left
    *
+   * Both sides always read. What one may send of data is bounded by what the other granted: 256 KiB at first, further bytes
+   * by `window`. A message counts its data and 32 bytes more; one may be sent as long as a single byte is left.
    * Either side may end the stream at any time: the request is off then, on both sides.
    * Errors: UNAUTHENTICATED, PERMISSION_DENIED as for a session; UNAVAILABLE kas stops; OK for a tunnel that nobody needs.
    */

@@ -1,0 +1,160 @@
+/**
+ * Credit between two ends of a stream that are both always reading: a sender sends what the receiver granted, so a reader
+ * that stalls holds a bounded amount and never stands in the way of other messages.
+ */
+
+/** What a sender may send before it hears from the receiver. */
+export const INITIAL_WINDOW_BYTES = 256 << 10;
+/** Enough for 160 MB/s at a round trip of 50 ms. */
+const MAX_WINDOW_BYTES = 8 << 20;
+/** A message counts so much beside its data, so that empty ones are bounded too. */
+const MESSAGE_BYTES = 32;
+/** How far a last message may go beyond the credit. */
+const MAX_MESSAGE_BYTES = 1 << 20;
+
+function cost(chunk: Buffer): number {
+  return chunk.length + MESSAGE_BYTES;
+}
+
+/** What may be sent. */
+export class SendCredit {
+  #bytes = INITIAL_WINDOW_BYTES;
+  #wake: (() => void) | undefined;
+  #failure: { readonly error: unknown } | undefined;
+
+  grant(bytes: number): void {
+    this.#bytes += bytes;
+    if (this.#bytes > 0) this.#wake?.();
+  }
+
+  /** Whoever waits, now or later, is rejected. */
+  fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.#wake?.();
+  }
+
+  /** Resolves when the chunk may be sent. For one caller at a time. */
+  async take(chunk: Buffer): Promise<void> {
+    while (this.#failure === undefined && this.#bytes <= 0) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      await promise;
+    }
+    if (this.#failure !== undefined) throw this.#failure.error;
+    this.#bytes -= cost(chunk);
+  }
+}
+
+/** Memory for windows that grew, shared by all streams of a process. */
+export class WindowBudget {
+  #left: number;
+
+  constructor(bytes: number) {
+    this.#left = bytes;
+  }
+
+  take(bytes: number): boolean {
+    if (bytes > this.#left) return false;
+    this.#left -= bytes;
+    return true;
+  }
+
+  giveBack(bytes: number): void {
+    this.#left += bytes;
+  }
+}
+
+export interface ReceiveQueueOptions {
+  /** Tells the sender that it may send so many bytes more. */
+  readonly grant: (bytes: number) => void;
+  readonly budget: WindowBudget;
+}
+
+/**
+ * What arrived and was not read yet. Reading grants the sender more. The window doubles whenever the reader has taken
+ * everything and the sender has used up everything: then it is the window that holds them up, not the reader.
+ */
+export class ReceiveQueue implements AsyncIterable<Buffer> {
+  readonly #options: ReceiveQueueOptions;
+  #chunks: Buffer[] = [];
+  #window = INITIAL_WINDOW_BYTES;
+  /** Granted and not yet arrived. */
+  #outstanding = INITIAL_WINDOW_BYTES;
+  /** Read and not yet granted again. */
+  #consumed = 0;
+  #ended = false;
+  #failure: { readonly error: unknown } | undefined;
+  #wake: (() => void) | undefined;
+
+  constructor(options: ReceiveQueueOptions) {
+    this.#options = options;
+  }
+
+  /** Throws when the sender goes beyond what it was granted. */
+  push(chunk: Buffer): void {
+    if (this.#ended) return;
+    if (this.#outstanding <= -MAX_MESSAGE_BYTES) throw new Error('the other side sends more than it was granted');
+    this.#outstanding -= cost(chunk);
+    this.#chunks.push(chunk);
+    this.#awake();
+  }
+
+  /** Nothing more arrives; what did is still read. */
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#giveBack();
+    this.#awake();
+  }
+
+  /** As `end`, and then reading throws. */
+  fail(error: unknown): void {
+    if (this.#ended) return;
+    this.#failure = { error };
+    this.end();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, void> {
+    while (true) {
+      const chunk = this.#chunks.shift();
+      if (chunk !== undefined) {
+        yield chunk;
+        this.#read(cost(chunk));
+        continue;
+      }
+      if (this.#failure !== undefined) throw this.#failure.error;
+      if (this.#ended) return;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      await promise;
+    }
+  }
+
+  #read(bytes: number): void {
+    if (this.#ended) return;
+    this.#consumed += bytes;
+    if (this.#chunks.length === 0 && this.#outstanding <= 0) this.#grow();
+    if (this.#consumed < this.#window / 2) return;
+    this.#outstanding += this.#consumed;
+    this.#options.grant(this.#consumed);
+    this.#consumed = 0;
+  }
+
+  #grow(): void {
+    const more = this.#window;
+    if (this.#window * 2 > MAX_WINDOW_BYTES || !this.#options.budget.take(more)) return;
+    this.#window += more;
+    this.#consumed += more;
+  }
+
+  #giveBack(): void {
+    this.#options.budget.giveBack(this.#window - INITIAL_WINDOW_BYTES);
+    this.#window = INITIAL_WINDOW_BYTES;
+  }
+
+  #awake(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+}
