@@ -33,6 +33,8 @@ import type { KasConfig } from './config/kas-config.ts';
 import { GitalyClientPool } from './gitaly/gitaly-client-pool.ts';
 import { createAgentConfigurationService } from './gitlab-agent/configuration-service.ts';
 import { createGitopsService } from './gitlab-agent/gitops-service.ts';
+import type { GitlabClient } from './gitlab-api/gitlab-client.ts';
+import { UsageReporter } from './gitlab-api/usage-reporter.ts';
 import { KasMetrics } from './observability/kas-metrics.ts';
 import { type OpenedRegistry, openRegistry } from './registry/open-registry.ts';
 import type { Registry } from './registry/registry.ts';
@@ -70,6 +72,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
 
   const agentAuth = new AgentAuth(registry);
   const agentHandlers = new Handlers(log, agentListener.forced);
+  const usage = createUsageReporter(config, gitlabClient, log);
   const sessions = {
     registry,
     configurations: new OverriddenConfigurations(sources.configurations, overrides),
@@ -88,7 +91,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
     bundles,
     commands: shared.agentCommands,
     tunnels,
-    metrics,
+    metrics: usage?.counting(metrics) ?? metrics,
     version: VERSION,
   });
   const gitlab = { ...sessions, authenticator: agentAuth, maxPaths: config.agent.gitops.limits.maxPaths };
@@ -113,7 +116,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
   await runStages(
     [
       [observability],
-      [sources, registryPart(registry, gitlabClient), ...shared.parts],
+      [sources, registryPart(registry, gitlabClient), ...(usage === undefined ? [] : [usage]), ...shared.parts],
       [agentListener, apiListener, ...shared.servers],
       [announcement(agentListener, apiListener, observability, log)],
     ],
@@ -176,6 +179,15 @@ function createKustomize({ agent: { gitops } }: KasConfig): Kustomize {
     workers: maxConcurrentBuilds,
     limits: { timeMs: timeLimitMs, memoryBytes: memoryLimitBytes, maxFileBytes, maxTotalBytes, maxFiles },
   });
+}
+
+function createUsageReporter(
+  { observability }: KasConfig,
+  client: GitlabClient | undefined,
+  log: Logger,
+): UsageReporter | undefined {
+  const periodMs = observability.usageReportingPeriodMs;
+  return client === undefined || periodMs === 0 ? undefined : new UsageReporter({ client, periodMs, log });
 }
 
 function registryPart(registry: OpenedRegistry['registry'], gitlab: OpenedRegistry['gitlab']): Part {

@@ -7,7 +7,7 @@ const refused = (): UserError => new UserError('refused', { kind: 'forbidden' })
 
 /** A cache on a clock of the test, and a server that answers what the test says. */
 function subject(options: Partial<AnswerCacheOptions<string>> = {}) {
-  const state = { now: 0, asked: 0, changes: 0, answer: async (_: AbortSignal): Promise<string> => 'a' };
+  const state = { now: 0, asked: 0, changes: 0, answer: (async () => 'a') as (scope: AbortSignal) => Promise<string> };
   const cache = new AnswerCache<string>({
     freshMs: 100,
     refusedMs: 50,
