@@ -15,7 +15,7 @@ const SEGMENT = /(?:^|\.)([^.[\]"]+)|\["((?:[^"\\]|\\["\\])+)"\]/y;
 export function parseFieldPath(text: string): readonly string[] {
   const names: string[] = [];
   SEGMENT.lastIndex = 0;
-  while (SEGMENT.lastIndex < text.length) {
+  while (SEGMENT.lastIndex < text.length && !text.startsWith('.')) {
     const match = SEGMENT.exec(text);
     if (match === null) break;
     names.push(match[1] ?? (match[2] ?? '').replaceAll(/\\(.)/g, '$1'));
