@@ -26,13 +26,21 @@ export class KasFixture implements AsyncDisposable {
     this.gitaly = gitaly;
   }
 
-  /** Agents `one` (id 1, project `team/one`) and `two` (id 2, same project). `listenYaml` goes below `agent: listen:`. */
-  static async start({ listenYaml = '', pollPeriod = '150ms' } = {}): Promise<KasFixture> {
+  /**
+   * Agents `one` (id 1, project `team/one`) and `two` (id 2, same project). `listenYaml` goes below `agent: listen:`,
+   * `agentYaml` below `agent:`, `registryYaml` takes the place of the registry file.
+   */
+  static async start({
+    listenYaml = '',
+    agentYaml = '',
+    pollPeriod = '150ms',
+    registryYaml = REGISTRY,
+  } = {}): Promise<KasFixture> {
     const fixture = new KasFixture(await GitalyFixture.start());
-    await writeFile(fixture.registryFile, registryYaml(fixture.gitaly.port));
+    await writeFile(fixture.registryFile, registryFileYaml(fixture.gitaly.port));
     await writeFile(join(fixture.gitaly.folder, 'api-secret'), fixture.secret.toString('base64'));
     const file = join(fixture.gitaly.folder, 'kas.yaml');
-    await writeFile(file, configYaml(listenYaml, pollPeriod));
+    await writeFile(file, configYaml(listenYaml, agentYaml, pollPeriod) + registryYaml);
     const config = await loadKasConfig(file);
     const log = createLogger('kas', 'debug', { write: (line) => void fixture.lines.push(JSON.parse(line) as LogLine) });
     fixture.#running = runKas(config, log, fixture.#abort.signal);
@@ -71,7 +79,9 @@ export class KasFixture implements AsyncDisposable {
   }
 }
 
-function registryYaml(port: number): string {
+const REGISTRY = 'registry: { file: registry.yaml }\n';
+
+function registryFileYaml(port: number): string {
   return `gitaly_servers:
   default: { address: "tcp://127.0.0.1:${port}", token_file: token }
 agents:
@@ -83,14 +93,13 @@ projects:
 `;
 }
 
-function configYaml(listenYaml: string, pollPeriod: string): string {
+function configYaml(listenYaml: string, agentYaml: string, pollPeriod: string): string {
   return `agent:
-  listen: { address: "127.0.0.1:0"${listenYaml} }
+${agentYaml}  listen: { address: "127.0.0.1:0"${listenYaml} }
   configuration: { poll_period: ${pollPeriod} }
   gitops: { poll_period: ${pollPeriod} }
 observability: { listen: { address: "127.0.0.1:0" } }
 api: { listen: { address: "127.0.0.1:0", authentication_secret_file: api-secret } }
-registry: { file: registry.yaml }
 `;
 }
 
