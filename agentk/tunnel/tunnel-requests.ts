@@ -1,10 +1,12 @@
 import { toError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
+import type { GrpcRequests } from './grpc-requests.ts';
 import { type IncomingRequest, Refusal } from './incoming-request.ts';
 import type { KubernetesRequests } from './kubernetes-requests.ts';
 
 export interface TunnelRequestsDeps {
   readonly kubernetes: KubernetesRequests;
+  readonly grpc: GrpcRequests;
   readonly log: Logger;
 }
 
@@ -36,6 +38,8 @@ export class TunnelRequests {
     switch (target?.$case) {
       case 'kubernetes':
         return await this.#deps.kubernetes.serve(target.value, request);
+      case 'grpc':
+        return await this.#deps.grpc.serve(target.value, request);
       default:
         throw new Refusal(501, '', 'this version of agentk does not know such requests');
     }

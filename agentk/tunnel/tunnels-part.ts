@@ -2,12 +2,16 @@ import { aborted } from '../../lib/abort.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { Part } from '../../lib/stages.ts';
 import type { KubeAccess } from '../kube/kube-access.ts';
+import type { AgentService } from '../services/agent-service.ts';
+import { GrpcRequests } from './grpc-requests.ts';
 import { KubernetesRequests } from './kubernetes-requests.ts';
 import { TunnelRequests } from './tunnel-requests.ts';
 import { type OpenTunnel, Tunnels } from './tunnels.ts';
 
 export interface TunnelsPartDeps {
   readonly access: KubeAccess;
+  /** What modules of the agent offer to callers outside of the cluster. */
+  readonly services: readonly AgentService[];
   readonly log: Logger;
 }
 
@@ -18,9 +22,9 @@ export class TunnelsPart implements Part {
   readonly #kubernetes: KubernetesRequests;
   readonly #tunnels: Tunnels;
 
-  constructor({ access, log }: TunnelsPartDeps) {
+  constructor({ access, services, log }: TunnelsPartDeps) {
     this.#kubernetes = new KubernetesRequests(access);
-    const requests = new TunnelRequests({ kubernetes: this.#kubernetes, log });
+    const requests = new TunnelRequests({ kubernetes: this.#kubernetes, grpc: new GrpcRequests(services, log), log });
     this.#tunnels = new Tunnels({ serve: (request) => requests.serve(request), log }, this.#ended.signal);
   }
 

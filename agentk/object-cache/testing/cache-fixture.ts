@@ -4,7 +4,7 @@ import { type ObjectChange, ObjectChange_Type } from '../../../proto/gen/kas/age
 import { waitUntil } from '../../../test/harness/wait-until.ts';
 import type { Cluster } from '../../kube/cluster.ts';
 import { ObjectCache } from '../object-cache.ts';
-import { ObjectCacheService } from '../object-cache-service.ts';
+import { ObjectCacheCalls } from '../object-cache-calls.ts';
 
 export function select(kind: string, options: Partial<CacheSelection> = {}): CacheSelection {
   return { group: '', kind, namespaces: [], labelSelector: '', fieldSelector: '', fields: [], stream: false, ...options };
@@ -13,13 +13,13 @@ export function select(kind: string, options: Partial<CacheSelection> = {}): Cac
 /** A cache at work, and the service that answers from it. */
 export class CacheFixture implements AsyncDisposable {
   readonly cache: ObjectCache;
-  readonly service: ObjectCacheService;
+  readonly service: ObjectCacheCalls;
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
 
   constructor(cluster: Cluster) {
     this.cache = new ObjectCache({ cluster, log: createLogger('test', 'error') });
-    this.service = new ObjectCacheService(this.cache);
+    this.service = new ObjectCacheCalls(this.cache);
     this.#running = this.cache.run(() => undefined, this.#stop.signal);
   }
 
@@ -83,7 +83,7 @@ export class CacheWatch implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #done: Promise<void>;
 
-  constructor(service: ObjectCacheService, filter: Filter, version: string) {
+  constructor(service: ObjectCacheCalls, filter: Filter, version: string) {
     this.#done = this.#run(service, filter, version);
   }
 
@@ -98,7 +98,7 @@ export class CacheWatch implements AsyncDisposable {
     });
   }
 
-  async #run(service: ObjectCacheService, filter: Filter, version: string): Promise<void> {
+  async #run(service: ObjectCacheCalls, filter: Filter, version: string): Promise<void> {
     try {
       for await (const response of service.watchObjects({ filter, version }, this.#stop.signal)) {
         this.changes.push(...response.changes);

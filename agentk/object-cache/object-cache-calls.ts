@@ -18,7 +18,7 @@ const TYPES: Readonly<Record<ChangeType, ObjectChange_Type>> = {
 };
 
 /** The calls of `kas.agent.v1.ObjectCache`, without their transport. Errors: see object_cache.proto. */
-export class ObjectCacheService {
+export class ObjectCacheCalls {
   readonly #cache: ObjectCache;
 
   constructor(cache: ObjectCache) {
