@@ -13,6 +13,7 @@ try {
     cpSync(join(proto, name), join(scratch, 'proto', name), { recursive: true });
   symlinkSync(join(proto, '..', 'node_modules'), join(scratch, 'node_modules'));
   run('buf', ['generate'], join(scratch, 'proto'));
+  run('buf', ['build', '--exclude-source-info', '-o', 'gen/descriptors.binpb'], join(scratch, 'proto'));
   run('diff', ['-r', join(scratch, 'proto', 'gen'), join(proto, 'gen')], proto);
   run('buf', ['lint'], proto);
   run('buf', ['breaking', '--against', 'released.binpb'], proto);
