@@ -1,6 +1,9 @@
 import { createLogger, type Logger } from '../lib/log.ts';
 import { type Part, runStages } from '../lib/stages.ts';
 import type { AgentkFlags } from './config/flags.ts';
+import { agentIdentity } from './gitlab-kas/agent-identity.ts';
+import { GitlabSession } from './gitlab-kas/gitlab-session.ts';
+import { readUnitSettings, type UnitSettings } from './gitlab-kas/unit-settings.ts';
 import { createEngine } from './gitops/engine.ts';
 import type { Engine } from './gitops/unit.ts';
 import type { KubeAccess } from './kube/kube-access.ts';
@@ -11,25 +14,47 @@ import { KubeLeaseStore } from './leader/kube-lease-store.ts';
 import { LeaderElection } from './leader/leader-election.ts';
 import { leaseTimings } from './leader/lease-timings.ts';
 import type { Term } from './leader/term.ts';
+import { objectCacheService } from './object-cache/agent-service.ts';
 import { ObjectCache } from './object-cache/object-cache.ts';
-import { connectToKas, parseKasUrl } from './session/kas-connection.ts';
+import { ObjectCacheCalls } from './object-cache/object-cache-calls.ts';
+import { type Readiness, withProbes } from './observability/probes.ts';
+import { openKasChannel, parseKasUrl } from './session/kas-channel.ts';
+import { connectToKas } from './session/kas-connection.ts';
 import { type AgentIdentity, KasSession } from './session/kas-session.ts';
 import { StatusReporter } from './session/status-reporter.ts';
+import { TunnelsPart } from './tunnel/tunnels-part.ts';
 
 /** How long running requests may take to finish when agentk stops. */
 const GRACE_MS = 20_000;
 
 const VERSION_TIMEOUT_MS = 2_000;
 
+interface Setup {
+  readonly flags: AgentkFlags;
+  readonly settings: UnitSettings;
+  readonly readiness: Readiness;
+  readonly log: Logger;
+}
+
 /** Waits for its turn among replicas, works as the agent, and waits again when its turn was lost, until `signal` fires. */
 export async function runAgentk(flags: AgentkFlags, signal: AbortSignal): Promise<void> {
   const log = createLogger('agentk', flags.logLevel);
   parseKasUrl(flags.kasAddress);
   const access = loadKubeConfig(flags);
+  const settings = await readUnitSettings(flags.unitSettingsFile);
   log.info('agentk starts', { address: flags.kasAddress, namespace: flags.namespace });
+  const work = async (readiness: Readiness, stop: AbortSignal): Promise<void> =>
+    await runReplica({ flags, settings, readiness, log }, access, stop);
+  await withProbes(flags.observabilityAddress, log, work, signal);
+  log.info('agentk stopped');
+}
+
+async function runReplica(setup: Setup, access: KubeAccess, signal: AbortSignal): Promise<void> {
+  const { flags, readiness, log } = setup;
   if (flags.leaderElection === undefined) {
     await using cluster = new KubeCluster({ config: access, log });
-    await runAgent(flags, cluster, log, signal);
+    readiness.standing('leads');
+    await runAgent(setup, cluster, signal);
   } else {
     const { leaseName, leaseDurationMs } = flags.leaderElection;
     await using store = new KubeLeaseStore({ access, namespace: flags.namespace, name: leaseName, log });
@@ -38,20 +63,20 @@ export async function runAgentk(flags: AgentkFlags, signal: AbortSignal): Promis
       identity: leaseIdentity({ name: flags.podName, uid: flags.podUid }),
       fingerprint: await tokenFingerprint(flags.tokenFile),
       timings: leaseTimings(leaseDurationMs),
+      onStanding: readiness.standing,
       log,
     });
-    await election.run(async (term) => await runTerm(flags, access, log, term, signal), signal);
+    await election.run(async (term) => await runTerm(setup, access, term, signal), signal);
   }
-  log.info('agentk stopped');
 }
 
 /** The agent for as long as it leads. When the term is lost its connections are cut, with all that is on its way. */
-async function runTerm(flags: AgentkFlags, access: KubeAccess, log: Logger, term: Term, signal: AbortSignal): Promise<void> {
-  await using cluster = new KubeCluster({ config: access, log, permitWrite: () => term.permitWrite() });
+async function runTerm(setup: Setup, access: KubeAccess, term: Term, signal: AbortSignal): Promise<void> {
+  await using cluster = new KubeCluster({ config: access, log: setup.log, permitWrite: () => term.permitWrite() });
   const cut = (): void => void cluster[Symbol.asyncDispose]();
   term.lost.addEventListener('abort', cut, { once: true });
   try {
-    await runAgent(flags, cluster, log, AbortSignal.any([signal, term.lost]));
+    await runAgent(setup, cluster, AbortSignal.any([signal, term.lost]));
   } finally {
     term.lost.removeEventListener('abort', cut);
   }
@@ -61,29 +86,41 @@ async function runTerm(flags: AgentkFlags, access: KubeAccess, log: Logger, term
  * The agent: a session with kas, the engine, and the cluster between them. The session starts first, since kas tells
  * the agent who it is, and stops last, so that the engine's last reports still go out.
  */
-async function runAgent(flags: AgentkFlags, cluster: KubeCluster, log: Logger, signal: AbortSignal): Promise<void> {
+async function runAgent(setup: Setup, cluster: KubeCluster, signal: AbortSignal): Promise<void> {
+  const { flags, settings, readiness, log } = setup;
   const reporter = new StatusReporter();
   const identity = Promise.withResolvers<AgentIdentity>();
   const engine = Promise.withResolvers<Engine>();
 
   const objectCache = new ObjectCache({ cluster, log });
+  const tunnels = new TunnelsPart({ services: [objectCacheService(new ObjectCacheCalls(objectCache))], access: cluster.access, log });
+  const address = { url: flags.kasAddress, tokenFile: flags.tokenFile, caCertFile: flags.caCertFile };
+  // Known to built images only.
+  const meta = { commitId: '', podNamespace: flags.namespace, podName: flags.podName };
+  const place = `${flags.namespace}/${flags.leaderElection?.leaseName ?? ''}`;
   const session = new KasSession({
-    connect: (callSignal) =>
-      connectToKas({ url: flags.kasAddress, tokenFile: flags.tokenFile, caCertFile: flags.caCertFile }, callSignal),
+    connect: (callSignal) => connectToKas(address, callSignal),
     reporter,
     describe: async (callSignal) => ({
-      // Known to built images only.
-      commitId: '',
-      podNamespace: flags.namespace,
-      podName: flags.podName,
+      ...meta,
       // A cluster that does not answer is no reason to stay away from kas.
       kubernetesVersion: await cluster
         .version(AbortSignal.any([callSignal, AbortSignal.timeout(VERSION_TIMEOUT_MS)]))
         .catch(() => ''),
     }),
+    older: new GitlabSession({
+      open: () => openKasChannel(address),
+      meta,
+      identify: (told, callSignal) => agentIdentity({ told, given: flags.agentId, place }, cluster, callSignal),
+      engine: engine.promise,
+      settings,
+      log,
+    }),
     onIdentity: identity.resolve,
+    onSession: readiness.session,
     engine: engine.promise,
     objectCache,
+    tunnels,
     log,
   });
   const engineRunner: Part = {
@@ -95,5 +132,5 @@ async function runAgent(flags: AgentkFlags, cluster: KubeCluster, log: Logger, s
       await created.run(ready, stageSignal);
     },
   };
-  await runStages([[session], [engineRunner, objectCache]], { graceMs: GRACE_MS }, signal);
+  await runStages([[session], [engineRunner, objectCache, tunnels]], { graceMs: GRACE_MS }, signal);
 }

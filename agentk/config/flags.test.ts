@@ -20,6 +20,7 @@ test.each([
   [[...required, '--lease-duration', '3500ms'], 'whole seconds'],
   [[...required, '--lease-duration', 'long'], 'whole seconds'],
   [[...required, '--observability-address', '8151'], '--observability-address must be an address with a port'],
+  [[...required, '--agent-id', '0'], '--agent-id is a number from 1, not "0"'],
   [[...required, '--log-level', 'loud'], '--log-level is one of debug, info, warn, error, not "loud"'],
 ])('%j is refused with its reason', (args, message) => {
   expect(() => parseFlags(args, {})).toThrow(message);
@@ -33,6 +34,14 @@ test('replicas take turns by a lease unless told otherwise', () => {
     podUid: 'u',
   });
   expect(parseFlags([...required, '--leader-election=false'], {})).toMatchObject({ leaderElection: undefined });
+});
+
+test('what a kas of GitLab does not say is said by flags', () => {
+  expect(parseFlags(required, {})).toMatchObject({ agentId: undefined, unitSettingsFile: undefined });
+  expect(parseFlags([...required, '--agent-id', '5', '--unit-settings', 'u.yaml'], {})).toMatchObject({
+    agentId: 5,
+    unitSettingsFile: 'u.yaml',
+  });
 });
 
 test('help and version are told apart from a run', () => {

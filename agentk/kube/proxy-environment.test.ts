@@ -17,6 +17,12 @@ test.each([
   expect(proxyOf('https://api.example', env as Record<string, string>)).toBe(expected);
 });
 
+test('a plain HTTP server has a variable of its own', () => {
+  const env = { ...PROXY, HTTP_PROXY: 'http://plain.corp:3128', NO_PROXY: 'b.example:80' };
+  expect(proxyOf('http://a.example', env)).toBe('plain.corp:3128');
+  expect(proxyOf('http://b.example', env)).toBeUndefined();
+});
+
 test.each([
   ['https://localhost:6443', ''],
   ['https://127.0.0.2:6443', ''],

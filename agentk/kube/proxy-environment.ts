@@ -4,14 +4,15 @@ import { UserError } from '../../lib/errors.ts';
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * The proxy that the environment names for an HTTPS server, as for kubectl and all programs in Go
- * (golang.org/x/net/http/httpproxy): HTTPS_PROXY, with the exceptions of NO_PROXY, upper case before lower. Servers on this
+ * The proxy that the environment names for a server, as for kubectl and all programs in Go (golang.org/x/net/http/httpproxy):
+ * HTTPS_PROXY, or HTTP_PROXY for an `http:` server, with the exceptions of NO_PROXY, upper case before lower. Servers on this
  * machine are never asked through one. Throws a `UserError` when it is not a proxy that can be used.
  */
 export function proxyFromEnvironment(server: URL, env: Environment): URL | undefined {
-  const text = env['HTTPS_PROXY'] || env['https_proxy'] || '';
+  const name = server.protocol === 'http:' ? 'HTTP_PROXY' : 'HTTPS_PROXY';
+  const text = env[name] || env[name.toLowerCase()] || '';
   if (text === '' || isExempt(server, env['NO_PROXY'] || env['no_proxy'] || '')) return undefined;
-  return parseProxy(text, 'HTTPS_PROXY');
+  return parseProxy(text, name);
 }
 
 /** `source` is what a person knows the text by. */
@@ -29,7 +30,7 @@ export function parseProxy(text: string, source: string): URL {
 function isExempt(server: URL, exceptions: string): boolean {
   const host = server.hostname.replace(/^\[|\]$/g, '').toLowerCase();
   if (host === 'localhost' || isWithin(host, '127.0.0.0/8') || host === '::1') return true;
-  const port = server.port === '' ? '443' : server.port;
+  const port = server.port || (server.protocol === 'http:' ? '80' : '443');
   return exceptions
     .split(',')
     .map((entry) => entry.trim().toLowerCase())

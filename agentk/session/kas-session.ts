@@ -17,19 +17,43 @@ export interface AgentIdentity {
   readonly name: string;
 }
 
+/** What happens on a connection that speaks an older protocol. */
+export interface ConnectionEvents {
+  /** kas has answered. */
+  readonly connected: () => void;
+  /** Throws a UserError for another agent than before. */
+  readonly identified: (identity: AgentIdentity) => void;
+}
+
+/** How to speak to a kas that does not know the session. */
+export interface OlderProtocol {
+  /** One connection, until kas ends it; rejects as a session does. */
+  run(events: ConnectionEvents, signal: AbortSignal): Promise<void>;
+}
+
 export interface KasSessionDeps {
   /** Opens a new session stream. */
   readonly connect: (signal: AbortSignal) => Promise<KasConnection>;
+  readonly older: OlderProtocol;
   readonly reporter: StatusReporter;
   /** Where the agent runs; asked at every connect. */
   readonly describe: (signal: AbortSignal) => Promise<Omit<AgentMeta, 'version'>>;
   /** Called with the first welcome, once: who this agent is. */
   readonly onIdentity: (identity: AgentIdentity) => void;
+  /** Told when kas has answered, and when the connection is over. */
+  readonly onSession?: (open: boolean) => void;
   /** The engine; it exists only after the identity is known. */
   readonly engine: Promise<Engine>;
   /** Told of what is to be kept, with each configuration. */
   readonly objectCache: { configure(policy: ObjectCachePolicy): void };
+  readonly tunnels: SessionTunnels;
   readonly log: Logger;
+}
+
+/** Requests that kas has for this cluster. */
+export interface SessionTunnels {
+  /** Keeps tunnels on a connection until `signal` fires; the returned function opens so many more. */
+  attach(open: KasConnection['openTunnel'], signal: AbortSignal): (count: number) => void;
 }
 
 // Fast at first, since the usual reason is a kas that restarts; slow later, since a fleet must not storm a kas that comes back.
@@ -58,9 +82,13 @@ export class KasSession implements Part {
   /** Ready after the first welcome. A token of another agent than before ends the program with a UserError. */
   async run(ready: () => void, signal: AbortSignal): Promise<void> {
     const backoff = new Backoff(RECONNECT);
+    const answered = (): void => {
+      this.#deps.onSession?.(true);
+      ready();
+    };
     while (!signal.aborted) {
       try {
-        await this.#session(ready, backoff, signal);
+        await this.#connection(answered, backoff, signal).finally(() => this.#deps.onSession?.(false));
         this.#deps.log.info('kas closed the session; connecting again');
         await sleep(Math.random() * RECONNECT.initialMs, signal);
       } catch (error) {
@@ -73,6 +101,21 @@ export class KasSession implements Part {
     }
   }
 
+  /** A kas of GitLab is asked for the session first at each connect, since it may have been replaced by one of ours. */
+  async #connection(ready: () => void, backoff: Backoff, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#session(ready, backoff, signal);
+    } catch (error) {
+      if (!(error instanceof UserError) || error.kind !== 'unimplemented') throw error;
+      this.#deps.log.info('kas does not know the session: speaking the protocol of GitLab 13.8');
+      const connected = (): void => {
+        backoff.reset();
+        ready();
+      };
+      await this.#deps.older.run({ connected, identified: (identity) => this.#identified(identity) }, signal);
+    }
+  }
+
   async #session(ready: () => void, backoff: Backoff, signal: AbortSignal): Promise<void> {
     using scope = new AbortScope(signal);
     using connection = await this.#deps.connect(scope.signal);
@@ -81,6 +124,7 @@ export class KasSession implements Part {
     await session.send(this.#hello(await this.#deps.describe(scope.signal))).catch(() => undefined);
     const receiver = new BundleReceiver((unit) => this.#engine?.held().find((held) => held.unit === unit));
     let sending: Promise<void> | undefined;
+    let openTunnels: ((count: number) => void) | undefined;
     try {
       for await (const response of session.responses) {
         if (response.message?.$case === 'welcome' && sending === undefined) {
@@ -88,6 +132,9 @@ export class KasSession implements Part {
           backoff.reset();
           ready();
           sending = this.#send(connection, scope.signal);
+          openTunnels = this.#deps.tunnels.attach((tunnelSignal) => connection.openTunnel(tunnelSignal), scope.signal);
+        } else if (response.message?.$case === 'openTunnels') {
+          openTunnels?.(response.message.value.count);
         } else {
           await this.#receive(response, receiver, signal);
         }
@@ -113,14 +160,17 @@ export class KasSession implements Part {
 
   #welcome(welcome: Welcome): void {
     const identity = { id: Number(welcome.agentId), name: welcome.agentName };
+    this.#identified(identity);
+    this.#deps.log.info('Connected to kas', { agent: identity.name, agentId: identity.id, version: welcome.kasVersion });
+  }
+
+  #identified(identity: AgentIdentity): void {
     if (this.#identity !== undefined && this.#identity.id !== identity.id) {
       throw new IdentityChangedError(this.#identity, identity);
     }
-    this.#deps.log.info('Connected to kas', { agent: identity.name, agentId: identity.id, version: welcome.kasVersion });
-    if (this.#identity === undefined) {
-      this.#identity = identity;
-      this.#deps.onIdentity(identity);
-    }
+    if (this.#identity !== undefined) return;
+    this.#identity = identity;
+    this.#deps.onIdentity(identity);
   }
 
   async #receive(response: ConnectResponse, receiver: BundleReceiver, signal: AbortSignal): Promise<void> {

@@ -1,4 +1,4 @@
-import { parseKasUrl } from './kas-connection.ts';
+import { parseKasUrl } from './kas-channel.ts';
 
 test.each([
   ['grpc://kas:8150', 'kas:8150', false, undefined],
