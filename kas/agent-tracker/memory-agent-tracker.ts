@@ -18,13 +18,15 @@ export class MemoryAgentTracker implements AgentTracker {
 
   async list(signal: AbortSignal): Promise<readonly AgentConnection[]> {
     signal.throwIfAborted();
-    return [...this.#connections.values()].sort(
-      (a, b) => a.agent.id - b.agent.id || a.connectedAt.getTime() - b.connectedAt.getTime(),
-    );
+    return [...this.#connections.values()].sort(byAgentThenTime);
   }
 
   /** There are no others. */
   async replicasWith(): Promise<readonly string[]> {
     return [];
   }
+}
+
+export function byAgentThenTime(a: AgentConnection, b: AgentConnection): number {
+  return a.agent.id - b.agent.id || a.connectedAt.getTime() - b.connectedAt.getTime();
 }
