@@ -34,6 +34,12 @@ export interface LogFields {
   readonly url?: string;
   readonly peer?: string;
   readonly method?: string;
+  /** Of a URL, without its query. */
+  readonly path?: string;
+  /** Who asks: `user:ann`, `job:17`. */
+  readonly user?: string;
+  /** Whose rights a request has in the cluster. */
+  readonly as?: string;
   readonly status?: string | number;
   readonly durationMs?: number;
   readonly delayMs?: number;

@@ -11,6 +11,8 @@ export interface KasConfig {
     };
     /** What GitLab said of an agent. */
     readonly infoCache: CacheTtlConfig;
+    /** Where kubectl and CI jobs reach clusters; undefined: nowhere. */
+    readonly kubernetesApi: KubernetesApiConfig | undefined;
     readonly configuration: {
       readonly pollPeriodMs: number;
       readonly maxConfigurationFileBytes: number;
@@ -92,6 +94,12 @@ export interface RedisConfig {
   readonly tls: { readonly caCertificateFile: string | undefined; readonly clientCertificate: TlsFiles | undefined } | undefined;
   readonly keyPrefix: string;
   readonly dialTimeoutMs: number;
+}
+
+export interface KubernetesApiConfig {
+  readonly listen: { readonly address: ListenAddress; readonly tls: TlsFiles | undefined };
+  /** Begins and ends with a slash. */
+  readonly urlPathPrefix: string;
 }
 
 export interface TlsFiles {

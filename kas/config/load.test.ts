@@ -15,7 +15,19 @@ test('the example shows the defaults', async () => {
 test('the example names every setting, those that are off in comments', async () => {
   const withTls = (await readFile(example, 'utf8')).replace(/^( +)# ((?:certificate|key)_file: .*)$/gm, '$1$2');
   const withReplicas = withTls.replace(/^# private_api:\n(?:#.*\n)+/m, (section) => section.replaceAll(/^# /gm, ''));
-  const complete = parseKasConfig(withReplicas, example);
+  const section = /^  # kubernetes_api:\n(?:  #   .*\n)+/m;
+  const withProxy = withReplicas.replace(section, (found) => found.replaceAll(/^  # /gm, '  '));
+  const complete = parseKasConfig(withProxy, example);
+  expect(complete.agent.kubernetesApi).toEqual({
+    listen: {
+      address: { host: '127.0.0.1', port: 8154 },
+      tls: {
+        certificateFile: expect.stringMatching(/kubernetes-api\.crt$/),
+        keyFile: expect.stringMatching(/kubernetes-api\.key$/),
+      },
+    },
+    urlPathPrefix: '/',
+  });
   const withGitlab = withTls.replace(/^# gitlab:\n(?:#.*\n)+/m, (section) => section.replaceAll(/^# /gm, ''));
   expect(parseKasConfig(withGitlab.replace(/^registry:\n(?: .*\n)*/m, ''), example).gitlab).toBeDefined();
   // What is instead of something else.

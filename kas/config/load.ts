@@ -2,7 +2,15 @@ import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { UserError } from '../../lib/errors.ts';
 import { parseYamlConfig } from '../../lib/yaml-config.ts';
-import type { GitlabConfig, KasConfig, PrivateApiConfig, RateLimitConfig, RedisConfig, TlsFiles } from './kas-config.ts';
+import type {
+  GitlabConfig,
+  KasConfig,
+  KubernetesApiConfig,
+  PrivateApiConfig,
+  RateLimitConfig,
+  RedisConfig,
+  TlsFiles,
+} from './kas-config.ts';
 import { type KasConfigFile, kasConfigSchema } from './schema.ts';
 
 /** Reads the configuration file of kas. Relative paths in it start at its folder. UserError with file and line when it is wrong. */
@@ -33,6 +41,7 @@ function compile(file: KasConfigFile, folder: string): KasConfig {
         maxConnectionAgeMs: agent.listen.max_connection_age,
       },
       infoCache: { ttlMs: agent.info_cache_ttl, errorTtlMs: agent.info_cache_error_ttl },
+      kubernetesApi: agent.kubernetes_api === undefined ? undefined : compileKubernetesApi(agent.kubernetes_api, folder),
       configuration: {
         pollPeriodMs: agent.configuration.poll_period,
         maxConfigurationFileBytes: agent.configuration.max_configuration_file_size,
@@ -78,6 +87,14 @@ function compile(file: KasConfigFile, folder: string): KasConfig {
     gitlab: gitlab === undefined ? undefined : compileGitlab(gitlab, folder),
     registry: registry === undefined ? undefined : { file: resolve(folder, registry.file) },
   };
+}
+
+function compileKubernetesApi(
+  { listen, url_path_prefix: prefix }: NonNullable<KasConfigFile['agent']['kubernetes_api']>,
+  folder: string,
+): KubernetesApiConfig {
+  const urlPathPrefix = prefix.endsWith('/') ? prefix : `${prefix}/`;
+  return { listen: { address: listen.address, tls: tls(listen, folder) }, urlPathPrefix };
 }
 
 function compileGitlab(gitlab: NonNullable<KasConfigFile['gitlab']>, folder: string): GitlabConfig {

@@ -30,6 +30,14 @@ const agentListen = z
   })
   .superRefine(bothOrNone);
 
+const kubernetesApi = z.strictObject({
+  listen: z
+    .strictObject({ address: listenAddress().prefault('127.0.0.1:8154'), ...tlsFiles })
+    .superRefine(bothOrNone)
+    .prefault({}),
+  url_path_prefix: urlPath.default('/'),
+});
+
 const configuration = z.strictObject({
   poll_period: durationMs({ min: 100 }).prefault('20s'),
   max_configuration_file_size: byteSize({ min: 1 }).prefault('128Ki'),
@@ -142,6 +150,7 @@ export const kasConfigSchema = z
         listen: agentListen.prefault({}),
         info_cache_ttl: cacheTtl,
         info_cache_error_ttl: cacheTtl,
+        kubernetes_api: kubernetesApi.optional(),
         configuration: configuration.prefault({}),
         gitops: gitops.prefault({}),
       })

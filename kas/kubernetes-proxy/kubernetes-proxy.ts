@@ -1,0 +1,129 @@
+import { type IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { isAbort, UserError } from '../../lib/errors.ts';
+import type { Logger } from '../../lib/log.ts';
+import type { HttpRequest, RequestHead } from '../../proto/gen/kas/agent/v1/tunnel.ts';
+import type { AgentRequest } from '../tunnel/agent-request.ts';
+import type { Grant, ProxyAccess } from './access.ts';
+import { Audit } from './audit.ts';
+import { parseCredential } from './credential.ts';
+import { type Forwarded, forward, forwardUpgrade } from './forward.ts';
+import { requestHeaders } from './headers.ts';
+import { type KubernetesStatus, statusBody } from './kubernetes-status.ts';
+
+export interface KubernetesProxyDeps {
+  readonly access: ProxyAccess;
+  readonly agents: {
+    /** A request to the agent. Rejects with UnavailableError when the agent cannot be reached. */
+    open(agentId: number, signal: AbortSignal): Promise<AgentRequest>;
+  };
+  /** Precedes the path of every request; `/` or `/…/`. */
+  readonly urlPathPrefix: string;
+  readonly log: Logger;
+}
+
+/** Answers requests to the API servers of clusters, which it reaches through the tunnels of their agents. */
+export class KubernetesProxy {
+  readonly #deps: KubernetesProxyDeps;
+
+  constructor(deps: KubernetesProxyDeps) {
+    this.#deps = deps;
+  }
+
+  /** Never rejects. */
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const gone = new AbortController();
+    response.once('close', () => gone.abort(new DOMException('The caller went away', 'AbortError')));
+    response.on('error', () => undefined);
+    const audit = new Audit(this.#deps.log, request.method ?? '', request.url ?? '');
+    try {
+      const done = await this.#serve(request, '', audit, gone.signal, (agent, head) =>
+        forward(agent, head, request, response, (status) => audit.answered(status)),
+      );
+      audit.end(done.bytes);
+    } catch (error) {
+      const status = audit.failed(error, gone.signal);
+      if (response.headersSent) response.destroy(isAbort(error, gone.signal) ? undefined : new Error('the answer was cut short'));
+      else writeStatus(response, status);
+    }
+  }
+
+  /** A request that wants its connection to go on with another protocol. Never rejects. */
+  async upgrade(request: IncomingMessage, socket: Duplex, first: Buffer): Promise<void> {
+    const gone = new AbortController();
+    socket.once('close', () => gone.abort(new DOMException('The caller went away', 'AbortError')));
+    socket.on('error', () => socket.destroy());
+    const audit = new Audit(this.#deps.log, request.method ?? '', request.url ?? '');
+    const protocol = request.headers.upgrade ?? '';
+    const plainly = (): ServerResponse => plainResponse(request, socket);
+    try {
+      const done = await this.#serve(request, protocol, audit, gone.signal, (agent, head) =>
+        forwardUpgrade(agent, { head, protocol }, socket, first, plainly, (status) => audit.answered(status)),
+      );
+      audit.end(done.bytes);
+    } catch (error) {
+      const status = audit.failed(error, gone.signal);
+      if (audit.hasAnswer || gone.signal.aborted) socket.destroy();
+      else writeStatus(plainly(), status);
+    }
+  }
+
+  async #serve(
+    request: IncomingMessage,
+    upgrade: string,
+    audit: Audit,
+    signal: AbortSignal,
+    exchange: (agent: AgentRequest, head: RequestHead) => Promise<Forwarded>,
+  ): Promise<Forwarded> {
+    const path = this.#path(request.url ?? '');
+    const credential = parseCredential(request.headers.authorization);
+    audit.claims(credential);
+    const grant = await this.#deps.access.authorize(credential, signal);
+    audit.granted(grant);
+    const http: HttpRequest = { method: request.method ?? '', path, headers: requestHeaders(request.headers), upgrade };
+    refuseNested(http, grant);
+    const { impersonation } = grant;
+    using agent = await this.#deps.agents.open(credential.agentId, signal);
+    const giveUp = (): void => agent[Symbol.dispose]();
+    signal.addEventListener('abort', giveUp, { once: true });
+    try {
+      signal.throwIfAborted();
+      return await exchange(agent, { request: { $case: 'kubernetes', value: { http, impersonation } } });
+    } finally {
+      signal.removeEventListener('abort', giveUp);
+    }
+  }
+
+  #path(url: string): string {
+    const { urlPathPrefix: prefix } = this.#deps;
+    if (url.startsWith(prefix)) return `/${url.slice(prefix.length)}`;
+    throw new UserError(`paths here begin with ${prefix}`, { reason: 'BadRequest' });
+  }
+}
+
+/** Who acts as somebody by the agent's configuration cannot act as somebody else beside. */
+function refuseNested({ headers }: HttpRequest, { impersonation }: Grant): void {
+  if (impersonation === undefined || !headers.some(({ name }) => name.startsWith('impersonate-'))) return;
+  throw new UserError("nested impersonation is not supported: the agent's configuration already says whom requests are made as", {
+    reason: 'BadRequest',
+  });
+}
+
+/** For an answer in place of an upgrade: what was asked for by a socket is answered by one. */
+function plainResponse(request: IncomingMessage, socket: Duplex): ServerResponse {
+  const response = new ServerResponse(request);
+  response.shouldKeepAlive = false;
+  response.assignSocket(socket as Parameters<ServerResponse['assignSocket']>[0]);
+  response.once('finish', () => socket.end());
+  return response;
+}
+
+function writeStatus(response: ServerResponse, status: KubernetesStatus): void {
+  const body = statusBody(status);
+  response.statusCode = status.code;
+  response.setHeader('content-type', 'application/json');
+  response.setHeader('content-length', Buffer.byteLength(body));
+  // By which callers know that it was not the cluster that refused them.
+  if (status.code === 401) response.setHeader('gitlab-unauthorized', 'true');
+  response.end(body);
+}
