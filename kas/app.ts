@@ -11,21 +11,15 @@ import { AgentConfigurationService } from '../proto/gen/gitlab/agent/agent_confi
 import { GitopsService } from '../proto/gen/gitlab/agent/gitops/gitops.ts';
 import { SessionService } from '../proto/gen/kas/agent/v1/session.ts';
 import { TunnelService } from '../proto/gen/kas/agent/v1/tunnel.ts';
-import { AgentsServiceService } from '../proto/gen/kas/api/v1/agents.ts';
-import { NotificationsServiceService } from '../proto/gen/kas/api/v1/notifications.ts';
-import { SyncStatusServiceService } from '../proto/gen/kas/api/v1/sync_status.ts';
-import { UnitsServiceService } from '../proto/gen/kas/api/v1/units.ts';
 import { GitConfigurationSource } from './agent-configuration/git-configuration-source.ts';
 import { AgentAuth } from './agent-server/agent-auth.ts';
 import { createAgentListener } from './agent-server/agent-listener.ts';
+import { CallForwarder } from './agent-services/forward-calls.ts';
 import { BundleCache } from './agent-session/bundle-cache.ts';
 import { createSessionService } from './agent-session/session-service.ts';
-import { createAgentsService } from './api-server/agents-service.ts';
 import { ApiAuth, readApiSecret } from './api-server/api-auth.ts';
 import { createApiListener } from './api-server/api-listener.ts';
-import { createNotificationsService } from './api-server/notifications-service.ts';
-import { createSyncStatusService } from './api-server/sync-status-service.ts';
-import { createUnitsService } from './api-server/units-service.ts';
+import { serveApi } from './api-server/api-services.ts';
 import { InProcessPollQueue } from './change-detection/in-process-poll-queue.ts';
 import type { PollHandler } from './change-detection/poll-queue.ts';
 import { RefWatcher } from './change-detection/ref-watcher.ts';
@@ -41,6 +35,7 @@ import type { Registry } from './registry/registry.ts';
 import { openSharedState } from './shared-state.ts';
 import { SyncLog } from './sync-status/sync-log.ts';
 import { SyncStatusRecorder } from './sync-status/sync-status-recorder.ts';
+import { AgentTunnels } from './tunnel/agent-tunnels.ts';
 import { TunnelRegistry } from './tunnel/tunnel-registry.ts';
 import { createTunnelService } from './tunnel/tunnel-service.ts';
 import { OverriddenConfigurations } from './unit-operations/overridden-configurations.ts';
@@ -60,7 +55,10 @@ const CONCURRENT_POLLS = 32;
 /** Runs kas until the signal fires. Throws UserError when something it was given is wrong, before it serves anything. */
 export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal): Promise<void> {
   const { registry, tokenCheckPeriodMs, gitlab: gitlabClient } = await openRegistry(config, log);
-  const apiSecret = await readApiSecret(config.api.listen.authenticationSecretFile);
+  const apiSecret = await readApiSecret(
+    config.api.listen.authenticationSecretFile,
+    config.api.listen.authenticationSecretEncoding,
+  );
   const shared = await openSharedState(config, { graceMs: CALL_GRACE_MS, log });
   const { overrides, tracker, store } = shared;
   const metrics = new KasMetrics(() => tracker.size);
@@ -101,17 +99,20 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
     { definition: AgentConfigurationService, handlers: createAgentConfigurationService(agentHandlers, gitlab) },
     { definition: GitopsService, handlers: createGitopsService(agentHandlers, gitlab) },
   ]);
-  const handlers = new Handlers(log, apiListener.draining);
+  const { commands } = shared;
   const auth = new ApiAuth(apiSecret);
-  const status = createSyncStatusService(handlers, { auth, store, directory: registry, overrides });
-  const units = createUnitsService(handlers, { auth, store, directory: registry, overrides, commands: shared.commands });
-  const notifications = createNotificationsService(handlers, auth, sources.refs);
-  apiListener.serve([
-    { definition: SyncStatusServiceService, handlers: status },
-    { definition: UnitsServiceService, handlers: units },
-    { definition: AgentsServiceService, handlers: createAgentsService(handlers, auth, tracker) },
-    { definition: NotificationsServiceService, handlers: notifications },
-  ]);
+  const api = {
+    auth,
+    store,
+    directory: registry,
+    overrides,
+    commands,
+    tracker,
+    gitaly: sources.gitaly,
+    pushes: sources.refs,
+    log,
+  };
+  await serveApi(apiListener, api);
 
   await runStages(
     [
@@ -126,6 +127,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
 }
 
 interface Sources extends Part {
+  readonly gitaly: GitalyClientPool;
   readonly refs: RefWatcher;
   readonly units: GitUnitSource;
   readonly configurations: GitConfigurationSource;
@@ -151,6 +153,7 @@ function createSources(config: KasConfig, registry: Registry, metrics: KasMetric
   const { maxConfigurationFileBytes: maxFileBytes, pollPeriodMs: configurationPeriodMs } = config.agent.configuration;
   return {
     name: 'sources',
+    gitaly,
     refs,
     units,
     configurations: new GitConfigurationSource({

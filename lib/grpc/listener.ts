@@ -6,6 +6,7 @@ import type { ListenAddress } from '../config-types.ts';
 import { UserError } from '../errors.ts';
 import type { Part } from '../stages.ts';
 import { bind } from './bind.ts';
+import { type HandleOther, handleOtherMethods } from './other-methods.ts';
 import { TunnelFront } from './tunnel/front.ts';
 import { WindowedServer } from './windows.ts';
 
@@ -41,6 +42,7 @@ export class GrpcListener implements Part {
   readonly #forced = new AbortController();
   readonly #bound = Promise.withResolvers<ListenAddress>();
   #services: readonly GrpcService[] = [];
+  #handleOther: HandleOther | undefined;
 
   constructor(options: GrpcListenerOptions) {
     this.name = options.name;
@@ -68,9 +70,15 @@ export class GrpcListener implements Part {
     this.#services = [...this.#services, ...services];
   }
 
+  /** Before `run`: what answers calls of methods that no service has. */
+  serveOthers(handle: HandleOther): void {
+    this.#handleOther = handle;
+  }
+
   async run(ready: () => void, signal: AbortSignal): Promise<void> {
     const server = new WindowedServer(this.#options.serverOptions);
     for (const { definition, handlers } of this.#services) server.addService(definition, handlers);
+    if (this.#handleOther !== undefined) handleOtherMethods(server, this.#handleOther);
     let front: TunnelFront | undefined;
     try {
       front = await this.#listen(server);

@@ -9,7 +9,7 @@ import type {
 } from '@grpc/grpc-js';
 import { isAbort, UnavailableError, UserError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import { toStatus } from './status.ts';
+import { PeerStatus, toStatus } from './status.ts';
 
 /** What a handler knows of its call. */
 export interface CallContext {
@@ -85,7 +85,8 @@ export class Handlers {
   }
 
   #status(error: unknown, method: string, signal: AbortSignal): ReturnType<typeof toStatus> {
-    const expected = error instanceof UserError || error instanceof UnavailableError || isAbort(error, signal);
+    const isTold = error instanceof UserError || error instanceof UnavailableError || error instanceof PeerStatus;
+    const expected = isTold || isAbort(error, signal);
     if (!expected) this.#log.error('gRPC handler failed', { method, err: error });
     return toStatus(error, isAbort(error, signal) ? signal : undefined);
   }

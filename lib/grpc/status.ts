@@ -15,11 +15,27 @@ const KIND_OF_CODE = new Map<status, UserErrorKind>(
   Object.entries(CODE_OF_KIND).map(([kind, code]) => [code, kind as UserErrorKind]),
 );
 
+/** The status that another server gave, to be passed on as it is. */
+export class PeerStatus extends Error {
+  override readonly name = 'PeerStatus';
+  readonly code: status;
+  readonly details: string;
+  readonly metadata: Metadata;
+
+  constructor(code: status, details: string, metadata: Metadata) {
+    super(details);
+    this.code = code;
+    this.details = details;
+    this.metadata = metadata;
+  }
+}
+
 /**
  * What a caller over gRPC gets to see of a failure. Causes never cross the wire; bugs say no more than that they are.
  */
 export function toStatus(thrown: unknown, signal?: AbortSignal): Partial<StatusObject> {
   if (signal?.aborted === true) return { code: status.UNAVAILABLE, details: 'unavailable' };
+  if (thrown instanceof PeerStatus) return { code: thrown.code, details: thrown.details, metadata: thrown.metadata };
   if (thrown instanceof UserError)
     return { code: CODE_OF_KIND[thrown.kind], details: thrown.message, metadata: reasonMetadata(thrown) };
   if (thrown instanceof UnavailableError) return { code: status.UNAVAILABLE, details: thrown.message };
@@ -27,7 +43,7 @@ export function toStatus(thrown: unknown, signal?: AbortSignal): Partial<StatusO
 }
 
 /** What a failed call means to us: the caller's error, the server's absence, or a fault (returned as it is). */
-export function fromStatus(error: ServiceError): Error {
+export function fromStatus(error: ServiceError | PeerStatus): Error {
   const kind = KIND_OF_CODE.get(error.code);
   if (kind !== undefined) {
     const reason = error.metadata?.get(REASON_KEY)[0];
