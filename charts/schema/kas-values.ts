@@ -52,6 +52,8 @@ export const kasValuesSchema = fields({
   }),
   config: kasConfigSchema,
   registry: registrySchema,
+  redis: fields({ bundled: fields({ enabled: z.boolean(), image: z.string().min(1), resources: kubernetes.object }) }),
+  privateApiSecret: secretKey,
   agentTokens: fields({ existingSecret: kubernetes.name }),
   apiSecret: secretKey,
   secrets: z.record(z.string().regex(/^[a-z0-9]([-a-z0-9]{0,52}[a-z0-9])?$/), kubernetes.name.min(1)),

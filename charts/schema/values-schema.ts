@@ -13,6 +13,9 @@ const FILLED_IN = [
   'config.api',
   'config.api.listen',
   'config.api.listen.authentication_secret_file',
+  'config.private_api.listen',
+  'config.private_api.listen.authentication_secret_file',
+  'config.registry.file',
   'registry.gitaly_servers',
   'gitserver.config.storages',
 ];
@@ -28,6 +31,7 @@ export function valuesSchemas(): Readonly<Record<string, string>> {
 function text(title: string, schema: z.ZodType, filledIn: readonly string[]): string {
   const { $schema, ...rest } = z.toJSONSchema(schema, { io: 'input' }) as Node;
   for (const path of filledIn) makeOptional(rest, path.split('.'));
+  dropUnreadablePatterns(rest);
   return `${JSON.stringify({ $schema, title, ...rest }, null, 2)}\n`;
 }
 
@@ -38,4 +42,12 @@ function makeOptional(root: Node, path: readonly string[]): void {
   if (parent === undefined || !required.includes(name)) throw new Error(`${path.join('.')} is not required anyway`);
   parent.required = required.filter((key) => key !== name);
   if (parent.required.length === 0) delete parent.required;
+}
+
+/** Helm's expressions know no looking around; what these say the program says at its start. */
+function dropUnreadablePatterns(node: unknown): void {
+  if (typeof node !== 'object' || node === null) return;
+  const { pattern } = node as Node;
+  if (typeof pattern === 'string' && /\(\?<?[=!]/.test(pattern)) delete (node as Node)['pattern'];
+  for (const child of Object.values(node)) dropUnreadablePatterns(child);
 }

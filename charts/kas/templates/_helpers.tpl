@@ -46,6 +46,19 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- printf "%s-gitserver" (include "kas.fullname" . | trunc 53) -}}
 {{- end -}}
 
+{{- define "kas.redis" -}}
+{{- printf "%s-redis" (include "kas.fullname" . | trunc 57) -}}
+{{- end -}}
+
+{{- /* Whether replicas share a Redis and call each other. */ -}}
+{{- define "kas.hasRedis" -}}
+{{- if or .Values.redis.bundled.enabled .Values.config.redis -}}true{{- end -}}
+{{- end -}}
+
+{{- define "kas.privateApiSecret" -}}
+{{- default (printf "%s-private-api" (include "kas.fullname" .)) .Values.privateApiSecret.existingSecret -}}
+{{- end -}}
+
 {{- define "kas.apiSecret" -}}
 {{- default (printf "%s-api" (include "kas.fullname" .)) .Values.apiSecret.existingSecret -}}
 {{- end -}}
@@ -75,8 +88,18 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   "agent" (dict "listen" $agents "gitops" (dict "overrides_file" "/var/lib/kas/unit-overrides.json"))
   "observability" (dict "listen" (dict "address" ":8151"))
   "api" (dict "listen" $api)
-  "registry" (dict "file" "/etc/kas/config/registry.yaml")
 -}}
+{{- if not .Values.config.gitlab -}}
+{{- $_ := set $chart "registry" (dict "file" "/etc/kas/config/registry.yaml") -}}
+{{- end -}}
+{{- if .Values.redis.bundled.enabled -}}
+{{- $server := dict "address" (printf "%s:6379" (include "kas.redis" .)) -}}
+{{- $_ := set $chart "redis" (dict "server" $server "password_file" "/etc/kas/secrets/redis/password") -}}
+{{- end -}}
+{{- if include "kas.hasRedis" . -}}
+{{- $secret := printf "/etc/kas/secrets/private-api/%s" .Values.privateApiSecret.key -}}
+{{- $_ := set $chart "private_api" (dict "listen" (dict "address" ":8155" "authentication_secret_file" $secret)) -}}
+{{- end -}}
 {{- mustMergeOverwrite $chart (deepCopy .Values.config) | toYaml -}}
 {{- end -}}
 
@@ -158,6 +181,16 @@ imagePullSecrets:
 
 {{- define "kas.check" -}}
 {{- $values := .Values -}}
+{{- $several := or $values.autoscaling.enabled (gt (int $values.replicas) 1) -}}
+{{- if and $several (not (include "kas.hasRedis" .)) -}}
+{{- fail "replicas: more than one need a Redis that they share; set config.redis, or redis.bundled.enabled for a trial" -}}
+{{- end -}}
+{{- if and $values.redis.bundled.enabled $values.config.redis -}}
+{{- fail "redis.bundled.enabled: config.redis names another Redis; keep one" -}}
+{{- end -}}
+{{- if and $values.config.gitlab (or $values.registry.agents $values.registry.projects) -}}
+{{- fail "registry: agents and projects come from GitLab, by config.gitlab; remove one of the two" -}}
+{{- end -}}
 {{- if and $values.gitserver.enabled $values.gitserver.ingress.enabled (not $values.gitserver.ingress.host) -}}
 {{- fail "gitserver.ingress.host: is empty; name the host that git clients use" -}}
 {{- end -}}
@@ -167,7 +200,7 @@ imagePullSecrets:
 {{- fail (printf "ingress.%s.host: is empty; name the host that agents connect to" $name) -}}
 {{- end -}}
 {{- end -}}
-{{- if and $values.persistence.enabled (or $values.autoscaling.enabled (gt (int $values.replicas) 1)) (not $values.persistence.existingClaim) (not (has "ReadWriteMany" $values.persistence.accessModes)) -}}
+{{- if and $values.persistence.enabled $several (not $values.persistence.existingClaim) (not (has "ReadWriteMany" $values.persistence.accessModes)) -}}
 {{- fail "persistence.accessModes: several replicas share the volume; set it to [ReadWriteMany] with a storage class that has it, or persistence.enabled to false" -}}
 {{- end -}}
 {{- end -}}
