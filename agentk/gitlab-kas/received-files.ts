@@ -7,8 +7,6 @@ export interface ReceivedFiles {
   readonly files: readonly ManifestFile[];
 }
 
-/** kas cuts files into pieces of this size; a smaller one is a file's last. */
-const PIECE_BYTES = 128 << 10;
 /** GitLab's kas sends 2 MiB at most (20 MiB from 13.9 on) if nobody told it otherwise. */
 const MAX_TOTAL_BYTES = 256 << 20;
 
@@ -54,7 +52,7 @@ export class FileReceiver {
     if (!this.#complete) throw new Error('kas ended the stream before its trailers');
     const files = new Map<string, Buffer>();
     for (const { path, pieces } of this.#files) {
-      const content = Buffer.concat(pieces);
+      const content = once(pieces);
       const before = files.get(path);
       if (before !== undefined && !before.equals(content)) throw new Error(`kas sent two files ${path} that differ`);
       files.set(path, content);
@@ -67,10 +65,25 @@ export class FileReceiver {
     this.#bytes += data.length;
     if (this.#bytes > MAX_TOTAL_BYTES) throw new Error(`kas sent more than ${MAX_TOTAL_BYTES} bytes`);
     const last = this.#files.at(-1);
-    const goesOn = last?.path === path && last.pieces.at(-1)?.length === PIECE_BYTES;
-    if (goesOn) last.pieces.push(data);
+    if (last?.path === path) last.pieces.push(data);
     else this.#files.push({ path, pieces: [data] });
   }
+}
+
+/**
+ * Pieces of one source that follow each other belong together; nothing tells where a file ends that comes again at once. So
+ * what is exactly several times the same, cut between two pieces, is taken for one file.
+ */
+function once(pieces: readonly Buffer[]): Buffer {
+  const all = Buffer.concat(pieces);
+  let end = 0;
+  for (const piece of pieces.slice(0, -1)) {
+    end += piece.length;
+    // A text with a period begins as it goes on.
+    if (end > 0 && all.length % end === 0 && all.subarray(end).equals(all.subarray(0, all.length - end)))
+      return all.subarray(0, end);
+  }
+  return all;
 }
 
 function outOfOrder(what: string, before: string): Error {

@@ -82,6 +82,10 @@ observability:
   listen: {address: "127.0.0.1:${observability}"}
   logging: {level: debug}
   usage_reporting_period: 2s
+# Its defaults, 5 and 10 a second, make 500 files take 100 s.
+gitaly:
+  global_api_rate_limit: {refill_rate_per_second: 1000, bucket_size: 1000}
+  per_server_api_rate_limit: {refill_rate_per_second: 1000, bucket_size: 1000}
 api: {listen: {address: "127.0.0.1:${api}", authentication_secret_file: api-secret}}
 ${redis === undefined ? '' : `redis: {server: {url: "${redis}"}}\n`}`;
 }
