@@ -112,7 +112,9 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
     pushes: sources.refs,
     log,
   };
-  await serveApi(apiListener, api);
+  const handlers = await serveApi(apiListener, api);
+  const forwarder = new CallForwarder(auth, new AgentTunnels(tunnels));
+  apiListener.serveOthers((method) => handlers.bidi((messages, call) => forwarder.forward(method, messages, call)));
 
   await runStages(
     [

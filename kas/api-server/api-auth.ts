@@ -21,16 +21,21 @@ export class ApiAuth {
   }
 }
 
-/** The secret shared with RoR and tools. UserError when the file cannot be read or does not hold 32 bytes in base64. */
-export async function readApiSecret(file: string): Promise<Uint8Array> {
-  let text: string;
+/**
+ * The secret shared with RoR and tools. UserError when the file cannot be read or does not hold 32 bytes in base64.
+ * @param encoding `raw`: the secret is the file as it is, which must not be empty
+ */
+export async function readApiSecret(file: string, encoding: 'base64' | 'raw' = 'base64'): Promise<Uint8Array> {
+  let content: Buffer;
   try {
-    text = await readFile(file, 'utf8');
+    content = await readFile(file);
   } catch (error) {
     throw new UserError(`Cannot read the API secret ${file}: ${(error as Error).message}`, {
       reason: 'FileUnreadable',
       cause: error,
     });
   }
-  return decodeJwtSecret(text, file);
+  if (encoding === 'base64') return decodeJwtSecret(content.toString('utf8'), file);
+  if (content.length === 0) throw new UserError(`${file} is empty; put the API secret into it`);
+  return new Uint8Array(content);
 }

@@ -10,10 +10,25 @@ import type { AgentInfo, ProjectInfo } from './registry.ts';
 export interface RegistryContent {
   readonly agents: ReadonlyMap<string, AgentInfo>;
   readonly projects: ReadonlyMap<string, RegisteredProject>;
+  /** People who may reach clusters, by username. */
+  readonly users: ReadonlyMap<string, RegisteredUser>;
   /** Absolute path. */
   readonly agentTokensFile: string;
+  /** Absolute path. */
+  readonly accessTokensFile: string;
   /** Every other file that was read, absolute. */
   readonly tokenFiles: readonly string[];
+}
+
+/** From the least to the most. */
+export const ROLES = ['guest', 'reporter', 'developer', 'maintainer', 'owner'] as const;
+export type Role = (typeof ROLES)[number];
+
+export interface RegisteredUser {
+  readonly username: string;
+  /** Role by full path of a project or a group. */
+  readonly projects: ReadonlyMap<string, Role>;
+  readonly groups: ReadonlyMap<string, Role>;
 }
 
 export interface RegisteredProject {
@@ -23,7 +38,10 @@ export interface RegisteredProject {
   readonly agents: ReadonlySet<string>;
 }
 
-const name = z.string().regex(/^(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, {
+/** An RFC 1123 label, as in GitLab. */
+export const AGENT_NAME = /^(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
+
+const name = z.string().regex(AGENT_NAME, {
   message: 'must be lower-case letters, digits and "-", at most 63, with no "-" at either end; rename it',
 });
 const projectPath = z.string().regex(/^[^/\s](?:[^\s]*[^/\s])?$/, {
@@ -42,7 +60,17 @@ const gitalyServer = z.strictObject({
 });
 
 /** What may be written into the file. */
-export const registrySchema = z
+export const membership = z.array(z.strictObject({ path: projectPath, role: z.enum(ROLES) })).default([]);
+
+const user = z.strictObject({
+  username: z.string().regex(/^(?=.{1,255}$)[A-Za-z0-9_][\w.-]*$/, {
+    message: 'must begin with a letter, a digit or "_", and go on with these, "." and "-"; correct it',
+  }),
+  projects: membership,
+  groups: membership,
+});
+
+const registrySchema = z
   .strictObject({
     gitaly_servers: z.record(z.string().min(1), gitalyServer),
     agents: z.array(z.strictObject({ id: z.int().min(1), name, project: projectPath })).default([]),
@@ -58,6 +86,8 @@ export const registrySchema = z
         }),
       )
       .default([]),
+    users: z.array(user).default([]),
+    access_tokens_file: z.string().min(1).default('access-tokens.json'),
     agent_tokens_file: z.string().min(1).default('agent-tokens.json'),
   })
   .superRefine((registry, context) => {
@@ -73,6 +103,10 @@ export const registrySchema = z
     unique(
       registry.projects.map((project) => project.path),
       (index, path) => issue(['projects', index, 'path'], `project "${path}" is listed twice; remove one`),
+    );
+    unique(
+      registry.users.map((one) => one.username),
+      (index, twice) => issue(['users', index, 'username'], `username "${twice}" is used twice; remove one`),
     );
     const agents = new Set(registry.agents.map((agent) => agent.name));
     const projects = new Set(registry.projects.map((project) => project.path));
@@ -119,9 +153,17 @@ export async function readRegistryFile(file: string): Promise<RegistryContent> {
   return {
     agents: new Map(parsed.agents.map((agent) => [agent.name, agent])),
     projects: new Map(projects),
+    users: new Map(parsed.users.map((one) => [one.username, toUser(one)])),
     agentTokensFile: resolve(folder, parsed.agent_tokens_file),
+    accessTokensFile: resolve(folder, parsed.access_tokens_file),
     tokenFiles,
   };
+}
+
+function toUser({ username, projects, groups }: z.output<typeof user>): RegisteredUser {
+  const roles = (memberships: typeof projects): ReadonlyMap<string, Role> =>
+    new Map(memberships.map(({ path, role }) => [path, role]));
+  return { username, projects: roles(projects), groups: roles(groups) };
 }
 
 async function read(file: string, what: string): Promise<string> {
