@@ -9,9 +9,9 @@ import { runStages } from '../../lib/stages.ts';
  */
 export interface Readiness {
   /** Of this replica: `unknown` while the Lease cannot be read. */
-  standing(now: 'leads' | 'waits' | 'unknown'): void;
+  readonly standing: (now: 'leads' | 'waits' | 'unknown') => void;
   /** Whether there is a session with kas. */
-  session(open: boolean): void;
+  readonly session: (open: boolean) => void;
 }
 
 /** Longer than an agent takes to stop. */
