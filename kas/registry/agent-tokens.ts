@@ -1,7 +1,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import { open, readFile, rename, rm } from 'node:fs/promises';
-import { sleep } from '../../lib/abort.ts';
+import { readFile } from 'node:fs/promises';
 import { UserError } from '../../lib/errors.ts';
+import { rewriteFile } from './locked-file.ts';
 import { readRegistryFile } from './registry-file.ts';
 
 /** Who a token belongs to, by the SHA-256 of the token: the file holds nothing that lets anybody in. */
@@ -88,45 +88,9 @@ function parseRecords(text: string, file: string): AgentTokenRecord[] {
   });
 }
 
-/** One writer at a time (a lock file beside it); readers see the old file or the new one, never a part. */
 async function rewrite(file: string, change: (records: AgentTokenRecord[]) => AgentTokenRecord[]): Promise<void> {
-  const temporary = `${file}.new`;
-  const handle = await lock(temporary, file);
-  try {
+  await rewriteFile(file, 'agent tokens', async () => {
     const records = change([...(await readAgentTokens(file)).values()]);
-    await handle.writeFile(`${JSON.stringify({ tokens: records }, undefined, 2)}\n`);
-    await handle.sync();
-    await handle.close();
-    await rename(temporary, file);
-  } catch (error) {
-    await handle.close();
-    await rm(temporary, { force: true });
-    throw error;
-  }
+    return `${JSON.stringify({ tokens: records }, undefined, 2)}\n`;
+  });
 }
-
-const LOCK_ATTEMPTS = 50;
-const LOCK_WAIT_MS = 100;
-
-/** Creates the new version of the file, which is the lock as long as it is there. */
-async function lock(temporary: string, file: string) {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await open(temporary, 'wx', 0o600);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST')
-        throw new UserError(`Cannot write the agent tokens ${file}: ${(error as Error).message}`, {
-          reason: 'FileUnwritable',
-          cause: error,
-        });
-      if (attempt === LOCK_ATTEMPTS)
-        throw new UserError(`Somebody else is writing ${file}. If nobody is, remove ${temporary}.`, {
-          reason: 'FileLocked',
-          cause: error,
-        });
-      await sleep(LOCK_WAIT_MS, NEVER);
-    }
-  }
-}
-
-const NEVER = new AbortController().signal;

@@ -2,9 +2,10 @@ import { stat } from 'node:fs/promises';
 import { sleep } from '../../lib/abort.ts';
 import { isAbort, toError, UserError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
+import { type AccessTokenRecord, hashAccessToken, isExpired, readAccessTokens } from './access-tokens.ts';
 import { type AgentTokenRecord, findTokenOwner, readAgentTokens } from './agent-tokens.ts';
 import type { AgentInfo, ProjectInfo, Registry } from './registry.ts';
-import { type RegistryContent, readRegistryFile } from './registry-file.ts';
+import { type RegisteredUser, type RegistryContent, readRegistryFile } from './registry-file.ts';
 
 /** How long a change of a file may go unnoticed. */
 const RECHECK_MS = 500;
@@ -82,6 +83,29 @@ export class FileRegistry implements Registry {
     return entry.project;
   }
 
+  /** The project with an agent's configuration; UserError `not_found`. */
+  async projectOfAgent(name: string): Promise<ProjectInfo> {
+    const agent = this.#loaded.content.agents.get(name);
+    const entry = agent === undefined ? undefined : this.#loaded.content.projects.get(agent.project);
+    if (entry === undefined)
+      throw new UserError(`The registry has no agent "${name}"`, { kind: 'not_found', reason: 'UnknownAgent' });
+    return entry.project;
+  }
+
+  /** Who a token for clusters belongs to; UserError `unauthenticated` for one that nobody has, or that has expired. */
+  async accessByToken(kind: AccessTokenRecord['kind'], token: string, signal: AbortSignal): Promise<AccessOwner> {
+    signal.throwIfAborted();
+    // It may have been created, or revoked, a moment ago.
+    await this.#refresh();
+    const { content, accessTokens } = this.#loaded;
+    const record = accessTokens.get(hashAccessToken(token));
+    const user = record?.kind === 'user' ? content.users.get(record.owner) : undefined;
+    const known = record?.kind === kind && (kind === 'user' ? user !== undefined : content.projects.has(record.owner));
+    if (!known || isExpired(record, new Date()))
+      throw new UserError('the token is not known, or has expired', { kind: 'unauthenticated', reason: 'UnknownToken' });
+    return { record, user };
+  }
+
   #agentByToken(token: string): AgentInfo | undefined {
     const owner = findTokenOwner(this.#loaded.tokens, token);
     return owner === undefined ? undefined : this.#loaded.content.agents.get(owner);
@@ -114,9 +138,16 @@ export class FileRegistry implements Registry {
   }
 }
 
+/** Who has a token for clusters: a job's is in the record alone. */
+export interface AccessOwner {
+  readonly record: AccessTokenRecord;
+  readonly user: RegisteredUser | undefined;
+}
+
 interface Loaded {
   readonly content: RegistryContent;
   readonly tokens: ReadonlyMap<string, AgentTokenRecord>;
+  readonly accessTokens: ReadonlyMap<string, AccessTokenRecord>;
   /** Everything that was read. */
   readonly files: readonly string[];
   /** What the files looked like before that: a change while they are read is seen by the next look. */
@@ -127,8 +158,11 @@ async function load(file: string, expectedFiles: readonly string[]): Promise<Loa
   const fingerprint = await fingerprintOf(expectedFiles);
   const content = await readRegistryFile(file);
   const tokens = await readAgentTokens(content.agentTokensFile);
-  const files = [file, content.agentTokensFile, ...content.tokenFiles];
-  return files.join('\n') === expectedFiles.join('\n') ? { content, tokens, files, fingerprint } : load(file, files);
+  const accessTokens = await readAccessTokens(content.accessTokensFile);
+  const files = [file, content.agentTokensFile, content.accessTokensFile, ...content.tokenFiles];
+  return files.join('\n') === expectedFiles.join('\n')
+    ? { content, tokens, accessTokens, files, fingerprint }
+    : load(file, files);
 }
 
 function projectNotFound(path: string, agent: AgentInfo): UserError {

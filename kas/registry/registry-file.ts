@@ -60,7 +60,7 @@ const gitalyServer = z.strictObject({
 });
 
 /** What may be written into the file. */
-export const membership = z.array(z.strictObject({ path: projectPath, role: z.enum(ROLES) })).default([]);
+const membership = z.array(z.strictObject({ path: projectPath, role: z.enum(ROLES) })).default([]);
 
 const user = z.strictObject({
   username: z.string().regex(/^(?=.{1,255}$)[A-Za-z0-9_][\w.-]*$/, {
@@ -70,7 +70,7 @@ const user = z.strictObject({
   groups: membership,
 });
 
-const registrySchema = z
+export const registrySchema = z
   .strictObject({
     gitaly_servers: z.record(z.string().min(1), gitalyServer),
     agents: z.array(z.strictObject({ id: z.int().min(1), name, project: projectPath })).default([]),
