@@ -17,10 +17,11 @@ const STOP_GRACE_MS = 10_000;
 
 const USAGE = `Usage:
   ${NAME} serve --config FILE
-  ${NAME} create --config FILE [--storage NAME] [--default-branch NAME] group/project.git
+  ${NAME} create --config FILE [--storage NAME] [--default-branch NAME] [--if-missing] group/project.git
   ${NAME} token create --config FILE --project group/project.git`;
 
 const TEXT = { type: 'string' } as const;
+const FLAG = { type: 'boolean' } as const;
 
 async function main(args: readonly string[], signal: AbortSignal): Promise<void> {
   const [first, second] = args;
@@ -50,13 +51,19 @@ async function serve(args: readonly string[], signal: AbortSignal): Promise<void
   await runStages([[server]], { graceMs: STOP_GRACE_MS, onStopping: (reason) => log.info('Stopping', { reason }) }, signal);
 }
 
-/** Prints the new repository's path. */
+/** Prints the repository's path. */
 async function create(args: readonly string[], signal: AbortSignal): Promise<void> {
-  const { config, values, positionals } = await parse(args, { storage: TEXT, 'default-branch': TEXT }, 1);
+  const options = { storage: TEXT, 'default-branch': TEXT, 'if-missing': FLAG };
+  const { config, values, positionals } = await parse(args, options, 1);
   const storage = new Storages(config.storages).storage(values['storage'] ?? config.storages[0]?.name ?? '');
   const defaultBranch = values['default-branch'] ?? 'main';
-  const { path } = await createRepository({ storage, relativePath: positionals[0] ?? '', defaultBranch }, signal);
-  process.stdout.write(`${path}\n`);
+  const relativePath = positionals[0] ?? '';
+  const repository = await createRepository({ storage, relativePath, defaultBranch }, signal).catch(async (error: unknown) => {
+    const exists = error instanceof UserError && error.reason === 'RepositoryExists';
+    if (!exists || values['if-missing'] === undefined) throw error;
+    return await new Storages(config.storages).repository(storage.name, relativePath);
+  });
+  process.stdout.write(`${repository.path}\n`);
 }
 
 /** Prints the new token, this once. */
@@ -82,6 +89,7 @@ async function scopeOf(config: GitServerConfig, project: string): Promise<TokenS
 
 interface CommandLine {
   readonly config: GitServerConfig;
+  /** Of a flag that was given "true". */
   readonly values: Readonly<Record<string, string | undefined>>;
   readonly positionals: readonly string[];
 }
@@ -93,7 +101,7 @@ async function parse(args: readonly string[], options: ParseArgsOptionsConfig, p
   } catch (error) {
     throw usage((error as Error).message);
   }
-  const values = parsed.values as Record<string, string | undefined>;
+  const values = Object.fromEntries(Object.entries(parsed.values).map(([key, value]) => [key, String(value)]));
   if (values['config'] === undefined) throw usage('--config is missing');
   if (parsed.positionals.length !== positionalCount)
     throw usage(`${positionalCount} argument(s) expected, ${parsed.positionals.length} given`);
