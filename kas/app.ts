@@ -140,12 +140,12 @@ function createSources(config: KasConfig, registry: Registry, metrics: KasMetric
   const gitaly = new GitalyClientPool(config.gitaly);
   const refs = new RefWatcher({
     gitaly,
-    createQueue: (poll) => {
-      const handler: PollHandler = async (key, signal) => {
+    createQueue: ({ handler: poll, onResult }) => {
+      const handler: PollHandler = async (repository, signal) => {
         metrics.polled();
-        await poll(key, signal);
+        return await poll(repository, signal);
       };
-      return new InProcessPollQueue({ handler, concurrency: CONCURRENT_POLLS, log });
+      return new InProcessPollQueue({ handler, onResult, concurrency: CONCURRENT_POLLS, log });
     },
   });
   const { pollPeriodMs, limits } = config.agent.gitops;

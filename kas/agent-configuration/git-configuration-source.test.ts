@@ -50,7 +50,7 @@ beforeEach(async () => {
   running.push(registry.watch(stop.signal));
   token = await createAgentToken(registryFile, 'prod');
   pool = new GitalyClientPool({ globalRateLimit: RATE, perServerRateLimit: RATE });
-  refs = new RefWatcher({ gitaly: pool, createQueue: (handler) => new InProcessPollQueue({ handler, concurrency: 8, log }) });
+  refs = new RefWatcher({ gitaly: pool, createQueue: (polls) => new InProcessPollQueue({ ...polls, concurrency: 8, log }) });
   source = new GitConfigurationSource({ registry, refs, gitaly: pool, pollPeriodMs: 3_600_000, maxFileBytes: 1000, log });
 });
 

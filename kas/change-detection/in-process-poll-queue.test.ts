@@ -1,4 +1,4 @@
 import { InProcessPollQueue } from './in-process-poll-queue.ts';
 import { describePollQueue } from './poll-queue.contract.ts';
 
-describePollQueue('InProcessPollQueue', { create: (deps) => new InProcessPollQueue(deps) });
+describePollQueue('InProcessPollQueue', { create: async (deps) => new InProcessPollQueue(deps) });

@@ -1,19 +1,19 @@
-import { createHash } from 'node:crypto';
 import PQueue from 'p-queue';
 import { sleep } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import type { Logger } from '../../lib/log.ts';
-import type { PollHandler, PollQueue } from './poll-queue.ts';
+import { type PollCallbacks, type PolledRepository, type PollQueue, repositoryKey, slotOf } from './poll-queue.ts';
 
-export interface InProcessPollQueueDeps {
-  readonly handler: PollHandler;
-  /** Polls of different keys that run at the same time, at the most. */
+export interface InProcessPollQueueDeps extends PollCallbacks {
+  /** Polls of different repositories that run at the same time, at the most. */
   readonly concurrency: number;
   readonly log: Logger;
 }
 
 interface Entry {
   readonly key: string;
+  /** The newest one that was registered. */
+  repository: PolledRepository;
   readonly controller: AbortController;
   readonly backoff: Backoff;
   periodMs: number;
@@ -43,10 +43,12 @@ export class InProcessPollQueue implements PollQueue {
     this.#queue = new PQueue({ concurrency: deps.concurrency });
   }
 
-  async register(key: string, periodMs: number): Promise<void> {
+  async register(repository: PolledRepository, periodMs: number): Promise<void> {
     if (this.#closed) return;
+    const key = repositoryKey(repository);
     const known = this.#entries.get(key);
     if (known !== undefined) {
+      known.repository = repository;
       if (known.periodMs === periodMs) return;
       known.periodMs = periodMs;
       if (!known.failing) this.#schedule(known, untilSlot(key, periodMs));
@@ -54,6 +56,7 @@ export class InProcessPollQueue implements PollQueue {
     }
     const entry: Entry = {
       key,
+      repository,
       controller: new AbortController(),
       backoff: new Backoff({ ...RETRY, maxMs: Math.max(periodMs, LONGEST_RETRY_MS) }),
       periodMs,
@@ -129,8 +132,11 @@ export class InProcessPollQueue implements PollQueue {
   async #poll(entry: Entry): Promise<void> {
     const { signal } = entry.controller;
     try {
-      await this.#deps.handler(entry.key, signal);
-      this.#succeeded(entry);
+      const result = await this.#deps.handler(entry.repository, signal);
+      if (signal.aborted) return;
+      this.#deps.onResult(entry.key, result);
+      if (result.kind === 'problem' && result.isTransient) this.#failed(entry, result.problem.message);
+      else this.#succeeded(entry);
     } catch (error) {
       if (!signal.aborted) this.#failed(entry, error);
     }
@@ -144,18 +150,22 @@ export class InProcessPollQueue implements PollQueue {
     this.#schedule(entry, untilSlot(entry.key, entry.periodMs));
   }
 
-  #failed(entry: Entry, error: unknown): void {
+  #failed(entry: Entry, reason: unknown): void {
     const delayMs = Math.round(entry.backoff.next());
     const level = entry.failing ? 'debug' : 'warn';
     entry.failing = true;
-    this.#deps.log[level]('Poll failed', { repository: entry.key, delayMs, err: error });
+    this.#deps.log[level]('Poll failed', {
+      repository: entry.key,
+      delayMs,
+      ...(typeof reason === 'string' ? { reason } : { err: reason }),
+    });
     this.#schedule(entry, delayMs);
   }
 }
 
 /** Milliseconds until the key's own moment of the period, so that keys registered together are not polled together. */
 function untilSlot(key: string, periodMs: number): number {
-  const offset = (createHash('sha256').update(key).digest().readUInt32BE() / 2 ** 32) * periodMs;
+  const offset = slotOf(key) * periodMs;
   const wait = (offset - (Date.now() % periodMs) + periodMs) % periodMs;
   // A timer may fire a little early: the next slot is then the one after this.
   return wait < periodMs / 20 ? wait + periodMs : wait;

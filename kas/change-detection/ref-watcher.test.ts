@@ -2,6 +2,7 @@ import { createLogger } from '../../lib/log.ts';
 import { GitalyClientPool } from '../gitaly/gitaly-client-pool.ts';
 import { GitalyFixture, until } from '../gitaly/gitaly-fixture.ts';
 import { InProcessPollQueue } from './in-process-poll-queue.ts';
+import { repositoryKey } from './poll-queue.ts';
 import type { RefState } from './ref-state.ts';
 import { RefWatcher } from './ref-watcher.ts';
 
@@ -32,12 +33,13 @@ beforeEach(() => {
   pool = new GitalyClientPool({ globalRateLimit: RATE, perServerRateLimit: RATE });
   watcher = new RefWatcher({
     gitaly: pool,
-    createQueue: (handler) =>
+    createQueue: ({ handler, onResult }) =>
       new InProcessPollQueue({
-        handler: async (key, signal) => {
-          polls.push(key);
-          await handler(key, signal);
+        handler: async (repository, signal) => {
+          polls.push(repositoryKey(repository));
+          return await handler(repository, signal);
         },
+        onResult,
         concurrency: 8,
         log,
       }),

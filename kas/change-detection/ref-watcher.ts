@@ -1,16 +1,17 @@
-import { UnavailableError } from '../../lib/errors.ts';
 import { Latest } from '../../lib/latest.ts';
+import type { SourceProblem } from '../../lib/source-problem.ts';
 import type { GitalyClientPool } from '../gitaly/gitaly-client-pool.ts';
-import type { GitalyRepository } from '../gitaly/gitaly-repository.ts';
-import type { AdvertisedRefs } from '../gitaly/info-refs.ts';
 import { defaultBranchNotFound, type ResolvedRef, refNotFound, resolveRef } from '../gitaly/resolve-ref.ts';
 import type { RepositoryLocation } from '../registry/registry.ts';
-import type { PollHandler, PollQueue } from './poll-queue.ts';
+import { type PollCallbacks, type PolledRepository, type PollQueue, type PollResult, repositoryKey } from './poll-queue.ts';
+import { pollRepository } from './poll-repository.ts';
 import { type RefState, repositoryProblem, sameRefState } from './ref-state.ts';
 
 export interface RefWatcherDeps {
   readonly gitaly: GitalyClientPool;
-  readonly createQueue: (handler: PollHandler) => PollQueue;
+  readonly createQueue: (callbacks: PollCallbacks) => PollQueue;
+  /** Told of every push, for replicas that watch what this one does not. */
+  readonly announcePush?: (pushed: PushedRepository) => Promise<void>;
 }
 
 /** Names a repository that was pushed to. */
@@ -35,6 +36,8 @@ interface WatchedRepository {
   /** Several projects may have the same repository. */
   readonly projects: Set<string>;
   location: RepositoryLocation;
+  /** Of the newest poll that told something new. */
+  result: PollResult | undefined;
 }
 
 /** Branches that a repository is taken to be about when HEAD does not say. */
@@ -48,10 +51,15 @@ export class RefWatcher {
   readonly #deps: RefWatcherDeps;
   readonly #queue: PollQueue;
   readonly #repositories = new Map<string, WatchedRepository>();
+  /** How each Gitaly server is read, by its address: repositories of it that others watch may have to be polled here. */
+  readonly #servers = new Map<string, RepositoryLocation['gitaly']>();
 
   constructor(deps: RefWatcherDeps) {
     this.#deps = deps;
-    this.#queue = deps.createQueue((key, signal) => this.#poll(key, signal));
+    this.#queue = deps.createQueue({
+      handler: async (repository, signal) => await this.#poll(repository, signal),
+      onResult: (key, result) => this.#received(key, result),
+    });
   }
 
   /**
@@ -83,15 +91,19 @@ export class RefWatcher {
 
   /** The token or project path of a repository that is watched may be another now: the next polls go by these. */
   relocate(location: RepositoryLocation): void {
-    const repository = this.#repositories.get(repositoryKey(location));
+    const repository = this.#repositories.get(locationKey(location));
     if (repository === undefined || isSameLocation(repository.location, location)) return;
-    repository.location = location;
     repository.projects.add(location.glProjectPath);
-    void this.#queue.notify(repository.key);
+    void this.#relocate(repository, location);
   }
 
-  /** Looks at a repository now instead of at its next poll. Ignored when nobody watches it. */
+  /** Looks at a repository now instead of at its next poll. Ignored when nobody watches it. UnavailableError: try again. */
   async notifyPush(pushed: PushedRepository): Promise<void> {
+    await Promise.all([this.notifyOwn(pushed), this.#deps.announcePush?.(pushed)]);
+  }
+
+  /** As `notifyPush`, for what is watched here. */
+  async notifyOwn(pushed: PushedRepository): Promise<void> {
     const matching = [...this.#repositories.values()].filter(({ location, projects }) =>
       'project' in pushed
         ? projects.has(pushed.project)
@@ -110,16 +122,17 @@ export class RefWatcher {
     ref: string | undefined,
     subscriber: Subscriber,
   ): Promise<{ repository: WatchedRepository; watched: WatchedRef }> {
-    const key = repositoryKey(location);
-    const repository = getOrInsert(this.#repositories, key, () => ({
+    const key = locationKey(location);
+    const repository: WatchedRepository = getOrInsert(this.#repositories, key, () => ({
       key,
       refs: new Map<string, WatchedRef>(),
       projects: new Set<string>(),
       location,
+      result: undefined,
     }));
     repository.projects.add(location.glProjectPath);
     // The newest one has the newest token.
-    repository.location = location;
+    this.#locate(repository, location);
     const isNew = repository.refs.size === 0;
     const watched: WatchedRef = getOrInsert(repository.refs, ref ?? '', () => ({
       ref,
@@ -129,9 +142,10 @@ export class RefWatcher {
     }));
     watched.subscribers.add(subscriber);
     if (watched.state !== undefined) subscriber.states.set(watched.state);
-    await this.#queue.register(key, shortestPeriod(repository));
-    // A repository that is new to the queue is polled at once anyway.
-    if (!isNew && watched.state === undefined) await this.#queue.notify(key);
+    else if (repository.result !== undefined) this.#resolve(watched, repository.result);
+    await this.#queue.register(withoutSecrets(location), shortestPeriod(repository));
+    // A repository that is new to the queue is polled at once anyway; one that cannot be notified is polled soon.
+    if (!isNew && watched.state === undefined) await this.#queue.notify(key).catch(() => undefined);
     return { repository, watched };
   }
 
@@ -140,42 +154,56 @@ export class RefWatcher {
     if (watched.subscribers.size === 0) repository.refs.delete(watched.ref ?? '');
     if (this.#repositories.get(repository.key) !== repository) return;
     if (repository.refs.size > 0) {
-      await this.#queue.register(repository.key, shortestPeriod(repository));
+      await this.#queue.register(withoutSecrets(repository.location), shortestPeriod(repository));
     } else {
       this.#repositories.delete(repository.key);
       await this.#queue.unregister(repository.key);
     }
   }
 
-  /** Rejects with UnavailableError, so that the queue backs off; everything else that is not a fault is a state. */
-  async #poll(key: string, signal: AbortSignal): Promise<void> {
-    const repository = this.#repositories.get(key);
-    if (repository === undefined) return;
-    const gitaly = this.#deps.gitaly.repository(repository.location);
-    let advertised: AdvertisedRefs;
-    try {
-      advertised = await gitaly.refs(signal);
-    } catch (error) {
-      for (const watched of repository.refs.values()) this.#failed(watched, error, signal);
-      if (error instanceof UnavailableError) throw error;
-      return;
-    }
-    for (const watched of repository.refs.values()) {
-      try {
-        const { name, commitId } = await resolve(gitaly, advertised, watched, signal);
-        this.#publish(watched, { kind: 'commit', ref: name, commitId, detectedAt: new Date() });
-      } catch (error) {
-        this.#failed(watched, error, signal);
-      }
-    }
+  async #relocate(repository: WatchedRepository, location: RepositoryLocation): Promise<void> {
+    this.#locate(repository, location);
+    await this.#queue.register(withoutSecrets(location), shortestPeriod(repository));
+    await this.#queue.notify(repository.key).catch(() => undefined);
   }
 
-  /** Throws what is a fault of ours. */
-  #failed(watched: WatchedRef, error: unknown, signal: AbortSignal): void {
-    signal.throwIfAborted();
-    const problem = repositoryProblem(error);
-    if (problem === undefined) throw error;
-    this.#publish(watched, { kind: 'problem', ref: watched.ref ?? watched.commit?.ref, problem, detectedAt: new Date() });
+  #locate(repository: WatchedRepository, location: RepositoryLocation): void {
+    repository.location = location;
+    this.#servers.set(location.gitaly.address, location.gitaly);
+  }
+
+  /** Polls a repository, which may be watched by another replica alone. */
+  async #poll(repository: PolledRepository, signal: AbortSignal): Promise<PollResult> {
+    const { gitalyAddress, ...place } = repository;
+    const own = this.#repositories.get(repositoryKey(repository));
+    const gitaly = own?.location.gitaly ?? this.#servers.get(gitalyAddress);
+    if (gitaly === undefined) throw new Error(`No repository of the Gitaly server ${gitalyAddress} is known here`);
+    return await pollRepository(this.#deps.gitaly.repository(own?.location ?? { ...place, gitaly }), signal);
+  }
+
+  #received(key: string, result: PollResult): void {
+    const repository = this.#repositories.get(key);
+    if (repository === undefined) return;
+    repository.result = result;
+    for (const watched of repository.refs.values()) this.#resolve(watched, result);
+  }
+
+  #resolve(watched: WatchedRef, result: PollResult): void {
+    const detectedAt = new Date();
+    const failed = (problem: SourceProblem): void =>
+      this.#publish(watched, { kind: 'problem', ref: watched.ref ?? watched.commit?.ref, problem, detectedAt });
+    if (result.kind === 'problem') {
+      failed(result.problem);
+      return;
+    }
+    try {
+      const { name, commitId } = resolve(result, watched);
+      this.#publish(watched, { kind: 'commit', ref: name, commitId, detectedAt });
+    } catch (error) {
+      const problem = repositoryProblem(error);
+      if (problem === undefined) throw error;
+      failed(problem);
+    }
   }
 
   #publish(watched: WatchedRef, state: RefState): void {
@@ -192,25 +220,23 @@ export class RefWatcher {
  * A default branch that HEAD does not lead to is guessed only where convention allows: with the branch of HEAD deleted,
  * any other guess would put a stranger's content in its place.
  */
-async function resolve(
-  gitaly: GitalyRepository,
-  advertised: AdvertisedRefs,
-  watched: WatchedRef,
-  signal: AbortSignal,
-): Promise<ResolvedRef> {
-  const resolved = resolveRef(advertised, watched.ref);
+function resolve({ refs, defaultBranch }: Extract<PollResult, { kind: 'refs' }>, { ref, commit }: WatchedRef): ResolvedRef {
+  const resolved = resolveRef(refs, ref);
   if (resolved !== undefined) return resolved;
-  const before = watched.commit?.ref;
-  if (before !== undefined && before !== 'HEAD' && !advertised.refs.has(before)) throw refNotFound(before, advertised);
-  const name = await gitaly.defaultBranch(signal);
-  const guessed = name !== undefined && CONVENTIONAL_DEFAULTS.includes(name) ? resolveRef(advertised, name) : undefined;
-  if (guessed === undefined) throw defaultBranchNotFound(advertised);
+  const before = commit?.ref;
+  if (before !== undefined && before !== 'HEAD' && !refs.refs.has(before)) throw refNotFound(before, refs);
+  const guessed = CONVENTIONAL_DEFAULTS.includes(defaultBranch) ? resolveRef(refs, defaultBranch) : undefined;
+  if (guessed === undefined) throw defaultBranchNotFound(refs);
   return guessed;
 }
 
 /** One key per repository, whoever asks for it. */
-export function repositoryKey({ gitaly, storageName, relativePath }: RepositoryLocation): string {
-  return `${gitaly.address}|${storageName}|${relativePath}`;
+export function locationKey(location: RepositoryLocation): string {
+  return repositoryKey(withoutSecrets(location));
+}
+
+function withoutSecrets({ gitaly, ...place }: RepositoryLocation): PolledRepository {
+  return { ...place, gitalyAddress: gitaly.address };
 }
 
 function isSameLocation(a: RepositoryLocation, b: RepositoryLocation): boolean {

@@ -4,6 +4,8 @@ import { UserError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { RedisConfig } from '../config/kas-config.ts';
 
+type Options = Omit<RedisOptions, 'replyMapping'>;
+
 /** A command that is not answered in so long fails; its connection is opened anew when nothing at all was answered. */
 const COMMAND_TIMEOUT_MS = 5_000;
 const SOCKET_TIMEOUT_MS = 10_000;
@@ -11,13 +13,13 @@ const LONGEST_RETRY_MS = 1_000;
 
 /** Makes connections to the Redis of the configuration, and tells of its absence once. `close` ends them all. */
 export class RedisConnections {
-  readonly #options: RedisOptions;
+  readonly #options: Options;
   readonly #log: Logger;
   readonly #connections = new Set<Redis>();
   /** Connections that are away. */
   readonly #away = new Set<Redis>();
 
-  private constructor(options: RedisOptions, log: Logger) {
+  private constructor(options: Options, log: Logger) {
     this.#options = options;
     this.#log = log;
   }
@@ -42,9 +44,8 @@ export class RedisConnections {
     this.#connections.clear();
   }
 
-  #create(own: RedisOptions): Redis {
-    const options: RedisOptions = Object.assign({}, this.#options, own);
-    const connection = new Redis(options);
+  #create(own: Options): Redis {
+    const connection = new Redis({ ...this.#options, ...own });
     this.#connections.add(connection);
     connection.on('error', (error: Error) => this.#tell(connection, error));
     connection.on('close', () => this.#tell(connection, undefined));
@@ -63,10 +64,10 @@ export class RedisConnections {
   }
 }
 
-async function redisOptions(config: RedisConfig): Promise<RedisOptions> {
+async function redisOptions(config: RedisConfig): Promise<Options> {
   const { servers, username, passwordFile, dialTimeoutMs } = config;
   const tls = await tlsOptions(config.tls);
-  const common: RedisOptions = {
+  const common: Options = {
     connectTimeout: dialTimeoutMs,
     keepAlive: 10_000,
     retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 6), LONGEST_RETRY_MS),
@@ -87,7 +88,7 @@ async function redisOptions(config: RedisConfig): Promise<RedisOptions> {
   };
 }
 
-async function tlsOptions(tls: RedisConfig['tls']): Promise<RedisOptions['tls']> {
+async function tlsOptions(tls: RedisConfig['tls']): Promise<Options['tls']> {
   if (tls === undefined) return undefined;
   const { caCertificateFile, clientCertificate } = tls;
   return {

@@ -55,7 +55,7 @@ class Line implements AsyncDisposable {
     const log = createLogger('test', 'info', sink);
     this.#refs = new RefWatcher({
       gitaly: this.#pool,
-      createQueue: (handler) => new InProcessPollQueue({ handler, concurrency: 8, log }),
+      createQueue: (polls) => new InProcessPollQueue({ ...polls, concurrency: 8, log }),
     });
     this.#source = new GitUnitSource({
       refs: this.#refs,

@@ -1,7 +1,7 @@
 import { AbortScope, sleep } from '../../lib/abort.ts';
 import { Latest } from '../../lib/latest.ts';
 import type { Logger } from '../../lib/log.ts';
-import { type RefWatcher, repositoryKey } from '../change-detection/ref-watcher.ts';
+import { locationKey, type RefWatcher } from '../change-detection/ref-watcher.ts';
 import { SharedUnit } from './shared-unit.ts';
 import type { UnitRenderer } from './unit-renderer.ts';
 import type { UnitRequest, UnitSnapshot, UnitSource } from './unit-source.ts';
@@ -101,5 +101,5 @@ export class GitUnitSource implements UnitSource {
 
 /** What decides the content. The order of globs does not. */
 function unitKey({ project, ref, globs, defaultNamespace }: UnitRequest): string {
-  return JSON.stringify([repositoryKey(project.location), ref ?? null, [...new Set(globs)].toSorted(), defaultNamespace]);
+  return JSON.stringify([locationKey(project.location), ref ?? null, [...new Set(globs)].toSorted(), defaultNamespace]);
 }

@@ -36,7 +36,7 @@ beforeEach(async () => {
   [stop, snapshots, lines, watching, instead] = [new AbortController(), [], [], [], []];
   const log = createLogger('test', 'info', { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) });
   pool = new GitalyClientPool({ globalRateLimit: RATE, perServerRateLimit: RATE });
-  refs = new RefWatcher({ gitaly: pool, createQueue: (handler) => new InProcessPollQueue({ handler, concurrency: 8, log }) });
+  refs = new RefWatcher({ gitaly: pool, createQueue: (polls) => new InProcessPollQueue({ ...polls, concurrency: 8, log }) });
   const real = new UnitRenderer({ gitaly: pool, limits: LIMITS, cache: new BlobCache(1 << 20), kustomize });
   const renderer: Pick<UnitRenderer, 'render'> = {
     render: async (request, ...rest) => await real.render(instead.shift()?.(request) ?? request, ...rest),
