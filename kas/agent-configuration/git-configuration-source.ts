@@ -10,7 +10,7 @@ import type { AgentInfo, ProjectInfo, Registry } from '../registry/registry.ts';
 import { ConfigurationFollower } from './configuration-follower.ts';
 
 export interface GitConfigurationSourceDeps {
-  readonly registry: Registry;
+  readonly registry: Pick<Registry, 'configurationProject' | 'onChange'>;
   readonly refs: RefWatcher;
   readonly gitaly: GitalyClientPool;
   readonly pollPeriodMs: number;

@@ -5,23 +5,32 @@ import { parseFieldPath } from '../../lib/field-mask.ts';
 import type { ObjectCachePolicy } from '../../lib/object-cache-policy.ts';
 import { apiGroup, kindName, labelSelector, namespace } from '../../lib/unit-policy-schema.ts';
 
-const selection = z.strictObject({
-  api_group: apiGroup
-    .refine((group) => group !== '*', 'must be one group; write it out')
-    .default('')
-    .describe('API group; `""` is the core group'),
-  kind: kindName.describe('kind; `*`: all of the group that can be watched, but never Secrets'),
-  namespaces: z.array(namespace).default([]).describe('namespaces; left out, all'),
-  label_selector: labelSelector.default('').describe('labels, as in `kubectl --selector`'),
-  field_selector: z.string().default('').describe('fields, as in `kubectl --field-selector`'),
-  fields: z
-    .array(z.string().superRefine(checkFieldPath))
-    .default([])
-    .describe(
-      'what is kept of each object, such as `status.phase`; left out, everything but managedFields (of Secrets: no data and no annotations)',
-    ),
-  stream: z.boolean().default(false).describe('send changes on as they happen, see [live changes](operations.md#live-changes)'),
-});
+const selection = z
+  .strictObject({
+    api_group: apiGroup
+      .refine((group) => group !== '*', 'must be one group; write it out')
+      .default('')
+      .describe('API group; `""` is the core group'),
+    kind: kindName.describe('kind; `*`: all of the group that can be watched, but never Secrets'),
+    namespaces: z.array(namespace).default([]).describe('namespaces; left out, all'),
+    label_selector: labelSelector.default('').describe('labels, as in `kubectl --selector`'),
+    field_selector: z.string().default('').describe('fields, as in `kubectl --field-selector`'),
+    fields: z
+      .array(z.string().superRefine(checkFieldPath))
+      .default([])
+      .describe(
+        'what is kept of each object, such as `status.phase`; left out, everything but managedFields (of Secrets: no data and no annotations)',
+      ),
+    stream: z.boolean().default(false).describe('send changes on as they happen, see [live changes](operations.md#live-changes)'),
+  })
+  .superRefine(({ api_group, kind, stream }, context) => {
+    if (stream && api_group === '' && kind === 'Secret')
+      context.addIssue({
+        code: 'custom',
+        path: ['stream'],
+        message: 'is not for Secrets, which never leave the cluster unasked; take it out',
+      });
+  });
 
 export const objectCache = z
   .strictObject({

@@ -1,5 +1,6 @@
 import { NO_OBJECT_CACHE } from '../../lib/object-cache-policy.ts';
 import { DEFAULT_POLICY } from '../../lib/unit-policy.ts';
+import { NO_ACCESS } from './access-policy.ts';
 import { parseConfiguration } from './parse-configuration.ts';
 
 const FILE = '.gitlab/agents/prod/config.yaml';
@@ -10,7 +11,15 @@ function parse(text: string | Buffer) {
 
 test.each(['', '# nothing\n', 'gitops:\n  manifest_projects: []\n'])('%j has no units', (text) => {
   expect(parse(text)).toEqual({
-    configuration: { commitId: 'c0ffee', logLevel: 'info', units: [], healthRules: [], objectCache: NO_OBJECT_CACHE },
+    configuration: {
+      commitId: 'c0ffee',
+      logLevel: 'info',
+      units: [],
+      healthRules: [],
+      access: NO_ACCESS,
+      httpServices: [],
+      objectCache: NO_OBJECT_CACHE,
+    },
   });
 });
 

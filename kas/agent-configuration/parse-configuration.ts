@@ -6,6 +6,7 @@ import { parseYamlConfig } from '../../lib/yaml-config.ts';
 import type { AgentConfiguration } from '../agent-session/agent-configuration.ts';
 import { folderGlob } from '../manifests/kustomizations.ts';
 
+import { toAccessPolicy, toHttpServices } from './access-schema.ts';
 import { toObjectCachePolicy } from './object-cache-schema.ts';
 import { type ConfigurationFile, configurationSchema, DEFAULT_GLOB } from './schema.ts';
 
@@ -36,7 +37,7 @@ function decode(content: Buffer, file: string): string {
 }
 
 function compile(
-  { gitops, object_cache, observability }: ConfigurationFile,
+  { gitops, ci_access, user_access, http_services, object_cache, observability }: ConfigurationFile,
   project: string,
   commitId: string,
 ): AgentConfiguration {
@@ -51,6 +52,8 @@ function compile(
       ...policyOf(entry),
     })),
     healthRules: gitops.health_rules.map(healthRuleOf),
+    access: toAccessPolicy(ci_access, user_access),
+    httpServices: toHttpServices(http_services),
     objectCache: toObjectCachePolicy(object_cache),
   };
 }

@@ -1,7 +1,9 @@
+import type { HttpService } from '../../lib/http-service.ts';
 import type { LogLevel } from '../../lib/log.ts';
 import type { ObjectCachePolicy } from '../../lib/object-cache-policy.ts';
 import type { SourceProblem } from '../../lib/source-problem.ts';
 import type { HealthRule, UnitPolicy } from '../../lib/unit-policy.ts';
+import type { AccessPolicy } from '../agent-configuration/access-policy.ts';
 import type { AgentInfo } from '../registry/registry.ts';
 
 /** One entry of the agent's `gitops.manifest_projects`. */
@@ -19,6 +21,8 @@ export interface AgentConfiguration {
   readonly commitId: string;
   readonly units: readonly AgentUnit[];
   readonly healthRules: readonly HealthRule[];
+  readonly access: AccessPolicy;
+  readonly httpServices: readonly HttpService[];
   readonly objectCache: ObjectCachePolicy;
   readonly logLevel: LogLevel;
 }

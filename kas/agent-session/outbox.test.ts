@@ -1,14 +1,16 @@
 import { createBundle } from '../../lib/bundle.ts';
 import { NO_OBJECT_CACHE } from '../../lib/object-cache-policy.ts';
+import { NO_ACCESS } from '../agent-configuration/access-policy.ts';
 import type { AgentConfiguration } from './agent-configuration.ts';
 import type { UnitBundle } from './bundle-stream.ts';
 import { Outbox } from './outbox.ts';
 
-const signal = new AbortController().signal;
 const configuration = (commitId: string): AgentConfiguration => ({
   commitId,
   units: [],
   healthRules: [],
+  access: NO_ACCESS,
+  httpServices: [],
   objectCache: NO_OBJECT_CACHE,
   logLevel: 'info',
 });
@@ -22,46 +24,33 @@ const bundle = (unit: string, commitId: string): UnitBundle => ({
   bundle: createBundle([]),
 });
 
-test('the configuration goes before bundles, and only the newest of each is handed out', async () => {
+test('the configuration goes before bundles, and only the newest of each is handed out', () => {
   const outbox = new Outbox();
   outbox.submit(bundle('a', '1'));
   outbox.submit(bundle('b', '1'));
   outbox.submit(bundle('a', '2'));
   outbox.configure(configuration('1'));
   outbox.configure(configuration('2'));
-  expect(await outbox.next(signal)).toMatchObject({ configuration: { commitId: '2' } });
-  expect(await outbox.next(signal)).toMatchObject({ bundle: { unit: 'a', commitId: '2' } });
-  expect(await outbox.next(signal)).toMatchObject({ bundle: { unit: 'b', commitId: '1' } });
+  expect(outbox.take()).toMatchObject({ configuration: { commitId: '2' } });
+  expect(outbox.take()).toMatchObject({ bundle: { unit: 'a', commitId: '2' } });
+  expect(outbox.take()).toMatchObject({ bundle: { unit: 'b', commitId: '1' } });
+  expect(outbox.take()).toBeUndefined();
 });
 
-test('a reader that waits is woken by what comes', async () => {
+test('a command follows the bundles, once however often it was given', () => {
   const outbox = new Outbox();
-  const next = outbox.next(signal);
+  outbox.command('a', { type: 'resync' });
+  outbox.command('a', { type: 'resync' });
   outbox.submit(bundle('a', '1'));
-  expect(await next).toMatchObject({ bundle: { unit: 'a' } });
+  expect(outbox.take()).toMatchObject({ type: 'bundle' });
+  expect(outbox.take()).toEqual({ type: 'command', unit: 'a', command: { type: 'resync' } });
+  expect(outbox.take()).toBeUndefined();
 });
 
-test('a withdrawn unit is not sent', async () => {
+test('a withdrawn unit is not sent', () => {
   const outbox = new Outbox();
   outbox.submit(bundle('gone', '1'));
   outbox.withdraw('gone');
   outbox.submit(bundle('here', '1'));
-  expect(await outbox.next(signal)).toMatchObject({ bundle: { unit: 'here' } });
-});
-
-test('its end, its failure and the signal all end the wait', async () => {
-  const ended = new Outbox();
-  const end = ended.next(signal);
-  ended.end();
-  expect(await end).toBeUndefined();
-
-  const failed = new Outbox();
-  const failure = failed.next(signal);
-  failed.fail(new Error('no more'));
-  await expect(failure).rejects.toThrow('no more');
-
-  const controller = new AbortController();
-  const cut = new Outbox().next(controller.signal);
-  controller.abort(new Error('gone'));
-  await expect(cut).rejects.toThrow('gone');
+  expect(outbox.take()).toMatchObject({ bundle: { unit: 'here' } });
 });

@@ -1,5 +1,6 @@
 /** Between the protocol's messages (proto/src/kas/agent/v1/session.proto) and what the session works with. */
 
+import type { CallerKind as Caller } from '../../lib/http-service.ts';
 import type { LogLevel as Level } from '../../lib/log.ts';
 import type { ObjectCachePolicy } from '../../lib/object-cache-policy.ts';
 import type { ObjectId } from '../../lib/object-id.ts';
@@ -24,6 +25,7 @@ import {
   type SyncReport as SyncReportMessage,
   type UnitCommand as UnitCommandMessage,
 } from '../../proto/gen/kas/agent/v1/session.ts';
+import { CallerKind } from '../../proto/gen/kas/agent/v1/tunnel.ts';
 import type * as status from '../sync-status/unit-status.ts';
 import type { AgentConfiguration } from './agent-configuration.ts';
 import type { AgentMessage, Hello, KasMessage, SyncReportPart, UnitCommand } from './agent-message.ts';
@@ -62,6 +64,12 @@ const OUTCOMES: Readonly<Record<number, status.DriftOutcome>> = {
   [DriftOutcome.DRIFT_OUTCOME_CORRECTED]: 'corrected',
   [DriftOutcome.DRIFT_OUTCOME_REPORTED]: 'reported',
   [DriftOutcome.DRIFT_OUTCOME_FAILED]: 'failed',
+};
+
+const CALLERS: Readonly<Record<Caller, CallerKind>> = {
+  user: CallerKind.CALLER_KIND_USER,
+  job: CallerKind.CALLER_KIND_JOB,
+  api: CallerKind.CALLER_KIND_API,
 };
 
 const LOG_LEVELS: Readonly<Record<Level, LogLevel>> = {
@@ -149,7 +157,8 @@ export function toConnectResponse(message: KasMessage): ConnectResponse {
   }
 }
 
-function fromConfiguration({ commitId, units, healthRules, objectCache, logLevel }: AgentConfiguration): ConfigurationMessage {
+function fromConfiguration(configuration: AgentConfiguration): ConfigurationMessage {
+  const { commitId, units, healthRules, httpServices, objectCache, logLevel } = configuration;
   return {
     commitId,
     logLevel: LOG_LEVELS[logLevel],
@@ -159,6 +168,12 @@ function fromConfiguration({ commitId, units, healthRules, objectCache, logLevel
     }),
     healthRules: [...healthRules],
     objectCache: fromObjectCache(objectCache),
+    httpServices: httpServices.map(({ name, url, methods, callers }) => ({
+      name,
+      url,
+      methods: [...methods],
+      callers: callers.map((caller) => CALLERS[caller]),
+    })),
   };
 }
 

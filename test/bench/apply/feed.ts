@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import { NO_ACCESS } from '../../../kas/agent-configuration/access-policy.ts';
 import type { AgentConfiguration } from '../../../kas/agent-session/agent-configuration.ts';
 import type { AgentMessage, KasMessage } from '../../../kas/agent-session/agent-message.ts';
 import { bundleParts, type UnitBundle } from '../../../kas/agent-session/bundle-stream.ts';
@@ -144,6 +145,8 @@ export class Feed implements AsyncDisposable {
       commitId: 'c'.repeat(40),
       units,
       healthRules: [],
+      access: NO_ACCESS,
+      httpServices: [],
       objectCache: NO_OBJECT_CACHE,
       logLevel: 'warn',
     };

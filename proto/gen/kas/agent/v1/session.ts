@@ -20,6 +20,7 @@ import {
 import { Duration } from "../../../google/protobuf/duration.ts";
 import { Timestamp } from "../../../google/protobuf/timestamp.ts";
 import { ClusterEvent, Drift, ObjectId, ObjectResult, Phase, phaseFromJSON, phaseToJSON } from "./objects.ts";
+import { CallerKind, callerKindFromJSON, callerKindToJSON } from "./tunnel.ts";
 
 export const protobufPackage = "kas.agent.v1";
 
@@ -535,7 +536,21 @@ export interface Configuration {
   /** Health of kinds that the agent has no rule of its own for, or another one than the user wants. */
   healthRules: HealthRule[];
   /** Absent: nothing is kept. */
-  objectCache: ObjectCachePolicy | undefined;
+  objectCache:
+    | ObjectCachePolicy
+    | undefined;
+  /** Those that requests through tunnels may go to. */
+  httpServices: HttpService[];
+}
+
+/** An HTTP server near agentk. */
+export interface HttpService {
+  name: string;
+  /** http or https; its path precedes that of requests. */
+  url: string;
+  methods: string[];
+  /** Besides callers of kas' API, who always may. */
+  callers: CallerKind[];
 }
 
 /** What agentk keeps of its cluster for others to ask; see object_cache.proto. */
@@ -1643,7 +1658,7 @@ export const OpenTunnels: MessageFns<OpenTunnels> = {
 };
 
 function createBaseConfiguration(): Configuration {
-  return { commitId: "", units: [], logLevel: 0, healthRules: [], objectCache: undefined };
+  return { commitId: "", units: [], logLevel: 0, healthRules: [], objectCache: undefined, httpServices: [] };
 }
 
 export const Configuration: MessageFns<Configuration> = {
@@ -1662,6 +1677,9 @@ export const Configuration: MessageFns<Configuration> = {
     }
     if (message.objectCache !== undefined) {
       ObjectCachePolicy.encode(message.objectCache, writer.uint32(66).fork()).join();
+    }
+    for (const v of message.httpServices) {
+      HttpService.encode(v!, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -1719,6 +1737,14 @@ export const Configuration: MessageFns<Configuration> = {
             message.objectCache = ObjectCachePolicy.decode(reader, reader.uint32());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.httpServices.push(HttpService.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1754,6 +1780,11 @@ export const Configuration: MessageFns<Configuration> = {
         : isSet(object.object_cache)
         ? ObjectCachePolicy.fromJSON(object.object_cache)
         : undefined,
+      httpServices: globalThis.Array.isArray(object?.httpServices)
+        ? object.httpServices.map((e: any) => HttpService.fromJSON(e))
+        : globalThis.Array.isArray(object?.http_services)
+        ? object.http_services.map((e: any) => HttpService.fromJSON(e))
+        : [],
     };
   },
 
@@ -1774,6 +1805,9 @@ export const Configuration: MessageFns<Configuration> = {
     if (message.objectCache !== undefined) {
       obj.objectCache = ObjectCachePolicy.toJSON(message.objectCache);
     }
+    if (message.httpServices?.length) {
+      obj.httpServices = message.httpServices.map((e) => HttpService.toJSON(e));
+    }
     return obj;
   },
 
@@ -1789,6 +1823,138 @@ export const Configuration: MessageFns<Configuration> = {
     message.objectCache = (object.objectCache !== undefined && object.objectCache !== null)
       ? ObjectCachePolicy.fromPartial(object.objectCache)
       : undefined;
+    message.httpServices = object.httpServices?.map((e) => HttpService.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseHttpService(): HttpService {
+  return { name: "", url: "", methods: [], callers: [] };
+}
+
+export const HttpService: MessageFns<HttpService> = {
+  encode(message: HttpService, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.url !== "") {
+      writer.uint32(18).string(message.url);
+    }
+    for (const v of message.methods) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.callers.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.callers) {
+        writer.int32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HttpService {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHttpService();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.methods.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.callers.push(reader.int32() as any);
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.callers.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HttpService {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      url: isSet(object.url) ? globalThis.String(object.url) : "",
+      methods: globalThis.Array.isArray(object?.methods) ? object.methods.map((e: any) => globalThis.String(e)) : [],
+      callers: globalThis.Array.isArray(object?.callers) ? object.callers.map((e: any) => callerKindFromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: HttpService): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.url !== "") {
+      obj.url = message.url;
+    }
+    if (message.methods?.length) {
+      obj.methods = message.methods;
+    }
+    if (message.callers?.length) {
+      obj.callers = message.callers.map((e) => callerKindToJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HttpService>, I>>(base?: I): HttpService {
+    return HttpService.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HttpService>, I>>(object: I): HttpService {
+    const message = createBaseHttpService();
+    message.name = object.name ?? "";
+    message.url = object.url ?? "";
+    message.methods = object.methods?.map((e) => e) || [];
+    message.callers = object.callers?.map((e) => e) || [];
     return message;
   },
 };
