@@ -29,7 +29,9 @@ import { createAgentConfigurationService } from './gitlab-agent/configuration-se
 import { createGitopsService } from './gitlab-agent/gitops-service.ts';
 import type { GitlabClient } from './gitlab-api/gitlab-client.ts';
 import { UsageReporter } from './gitlab-api/usage-reporter.ts';
+import { createKubernetesProxy, fileAccess } from './kubernetes-proxy/open-kubernetes-proxy.ts';
 import { KasMetrics } from './observability/kas-metrics.ts';
+import type { FileRegistry } from './registry/file-registry.ts';
 import { type OpenedRegistry, openRegistry } from './registry/open-registry.ts';
 import type { Registry } from './registry/registry.ts';
 import { openSharedState } from './shared-state.ts';
@@ -54,7 +56,7 @@ const CONCURRENT_POLLS = 32;
 
 /** Runs kas until the signal fires. Throws UserError when something it was given is wrong, before it serves anything. */
 export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal): Promise<void> {
-  const { registry, tokenCheckPeriodMs, gitlab: gitlabClient } = await openRegistry(config, log);
+  const { registry, tokenCheckPeriodMs, file: fileRegistry, gitlab: gitlabClient } = await openRegistry(config, log);
   const apiSecret = await readApiSecret(
     config.api.listen.authenticationSecretFile,
     config.api.listen.authenticationSecretEncoding,
@@ -113,14 +115,17 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
     log,
   };
   const handlers = await serveApi(apiListener, api);
-  const forwarder = new CallForwarder(auth, new AgentTunnels(tunnels));
+  const agents = new AgentTunnels(tunnels);
+  const forwarder = new CallForwarder(auth, agents);
   apiListener.serveOthers((method) => handlers.bidi((messages, call) => forwarder.forward(method, messages, call)));
+
+  const proxy = openProxy(config, { agents, fileRegistry, sources, log });
 
   await runStages(
     [
       [observability],
       [sources, registryPart(registry, gitlabClient), ...(usage === undefined ? [] : [usage]), ...shared.parts],
-      [agentListener, apiListener, ...shared.servers],
+      [agentListener, apiListener, ...(proxy === undefined ? [] : [proxy]), ...shared.servers],
       [announcement(agentListener, apiListener, observability, log)],
     ],
     { graceMs: STAGE_GRACE_MS, onStopping: () => observability.setReady(false) },
@@ -184,6 +189,22 @@ function createKustomize({ agent: { gitops } }: KasConfig): Kustomize {
     workers: maxConcurrentBuilds,
     limits: { timeMs: timeLimitMs, memoryBytes: memoryLimitBytes, maxFileBytes, maxTotalBytes, maxFiles },
   });
+}
+
+interface ProxyParts {
+  readonly agents: AgentTunnels;
+  readonly fileRegistry: FileRegistry | undefined;
+  readonly sources: Sources;
+  readonly log: Logger;
+}
+
+function openProxy(config: KasConfig, { agents, fileRegistry, sources, log }: ProxyParts): Part | undefined {
+  const { kubernetesApi } = config.agent;
+  if (kubernetesApi === undefined || fileRegistry === undefined) return undefined;
+  const { gitaly, refs } = sources;
+  const { pollPeriodMs, maxConfigurationFileBytes: maxFileBytes } = config.agent.configuration;
+  const access = fileAccess(fileRegistry, { refs, gitaly, pollPeriodMs, maxFileBytes, log });
+  return createKubernetesProxy({ config: kubernetesApi, agents, access, graceMs: CALL_GRACE_MS, log });
 }
 
 function createUsageReporter(

@@ -11,6 +11,8 @@ export interface OpenedRegistry {
   readonly registry: Registry & AgentDirectory & { watch(signal: AbortSignal): Promise<void> };
   /** How often one who follows an agent has to ask for it. */
   readonly tokenCheckPeriodMs: number;
+  /** The registry of a kas that stands alone, which knows people and jobs as well. */
+  readonly file: FileRegistry | undefined;
   /** Undefined for a kas that stands alone. Closed by whoever opened the registry. */
   readonly gitlab: GitlabClient | undefined;
 }
@@ -27,9 +29,11 @@ export async function openRegistry({ gitlab, registry, agent }: KasConfig, log: 
     return {
       registry: new GitlabRegistry({ client, agentInfo, projectInfo }),
       tokenCheckPeriodMs: checkPeriodMs(agentInfo),
+      file: undefined,
       gitlab: client,
     };
   }
   if (registry === undefined) throw new Error('The schema lets no configuration pass without a registry');
-  return { registry: await FileRegistry.open(registry.file, log), tokenCheckPeriodMs: FILE_CHECK_PERIOD_MS, gitlab: undefined };
+  const file = await FileRegistry.open(registry.file, log);
+  return { registry: file, tokenCheckPeriodMs: FILE_CHECK_PERIOD_MS, file, gitlab: undefined };
 }
