@@ -1,13 +1,14 @@
 import { Kustomize } from 'kustomize-ts';
 import { aborted } from '../lib/abort.ts';
 import { formatListenAddress } from '../lib/config-types.ts';
-import type { GrpcListener } from '../lib/grpc/listener.ts';
+import type { GrpcListener, GrpcService } from '../lib/grpc/listener.ts';
 import { Handlers } from '../lib/grpc/serve.ts';
 import type { Logger } from '../lib/log.ts';
 import { ObservabilityServer } from '../lib/observability-server.ts';
 import { type Part, runStages } from '../lib/stages.ts';
 import { VERSION } from '../lib/version.ts';
 import { AgentConfigurationService } from '../proto/gen/gitlab/agent/agent_configuration/agent_configuration.ts';
+import { GitlabAccessService } from '../proto/gen/gitlab/agent/gitlab_access/rpc.ts';
 import { GitopsService } from '../proto/gen/gitlab/agent/gitops/gitops.ts';
 import { SessionService } from '../proto/gen/kas/agent/v1/session.ts';
 import { TunnelService } from '../proto/gen/kas/agent/v1/tunnel.ts';
@@ -17,6 +18,8 @@ import { createAgentListener } from './agent-server/agent-listener.ts';
 import { CallForwarder } from './agent-services/forward-calls.ts';
 import { BundleCache } from './agent-session/bundle-cache.ts';
 import { createSessionService } from './agent-session/session-service.ts';
+import { Sessions } from './agent-session/sessions.ts';
+import { Transfers } from './agent-session/transfers.ts';
 import { ApiAuth, readApiSecret } from './api-server/api-auth.ts';
 import { createApiListener } from './api-server/api-listener.ts';
 import { serveApi } from './api-server/api-services.ts';
@@ -25,6 +28,7 @@ import type { PollHandler } from './change-detection/poll-queue.ts';
 import { RefWatcher } from './change-detection/ref-watcher.ts';
 import type { KasConfig } from './config/kas-config.ts';
 import { GitalyClientPool } from './gitaly/gitaly-client-pool.ts';
+import { createGitlabAccessService } from './gitlab-access/gitlab-access-service.ts';
 import { createAgentConfigurationService } from './gitlab-agent/configuration-service.ts';
 import { createGitopsService } from './gitlab-agent/gitops-service.ts';
 import type { GitlabClient } from './gitlab-api/gitlab-client.ts';
@@ -47,11 +51,16 @@ import { UnitRenderer } from './units/unit-renderer.ts';
 
 /** Calls that run when kas stops have so long to end by themselves. */
 const CALL_GRACE_MS = 1_000;
-const STAGE_GRACE_MS = 1_500;
+/** As calls, for as many agents as one kas may have. */
+const AGENT_GRACE_MS = 10_000;
+/** Sessions end one after the other within this, so that agents do not all come to another replica at once. */
+const SESSION_DRAIN_MS = 7_000;
+const STAGE_GRACE_MS = AGENT_GRACE_MS + 1_000;
 /** A restarted agent is back before its units are forgotten. */
 const UNIT_LINGER_MS = 60_000;
 const BLOB_CACHE_BYTES = 128 << 20;
 const BUNDLE_CACHE_BYTES = 256 << 20;
+const TRANSFER_BYTES = 64 << 20;
 const CONCURRENT_POLLS = 32;
 
 /** Runs kas until the signal fires. Throws UserError when something it was given is wrong, before it serves anything. */
@@ -65,7 +74,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
   const { overrides, tracker, store } = shared;
   const metrics = new KasMetrics(() => tracker.size);
   const sources = createSources(config, registry, metrics, log);
-  const agentListener = createAgentListener({ ...config.agent.listen, graceMs: CALL_GRACE_MS });
+  const agentListener = createAgentListener({ ...config.agent.listen, graceMs: AGENT_GRACE_MS });
   const apiListener = createApiListener({ ...config.api.listen, graceMs: CALL_GRACE_MS });
   const { livenessUrlPath, readinessUrlPath, listen } = config.observability;
   const observability = new ObservabilityServer({ ...listen, livenessUrlPath, readinessUrlPath, metrics, log });
@@ -89,6 +98,8 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
   const native = createSessionService(agentHandlers, agentAuth, {
     ...sessions,
     bundles,
+    transfers: new Transfers(TRANSFER_BYTES),
+    sessions: new Sessions(agentListener.draining, SESSION_DRAIN_MS),
     commands: shared.agentCommands,
     tunnels,
     metrics: usage?.counting(metrics) ?? metrics,
@@ -100,6 +111,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
     { definition: TunnelService, handlers: createTunnelService(agentHandlers, agentAuth, tunnels, agentListener.draining) },
     { definition: AgentConfigurationService, handlers: createAgentConfigurationService(agentHandlers, gitlab) },
     { definition: GitopsService, handlers: createGitopsService(agentHandlers, gitlab) },
+    ...gitlabAccess(agentHandlers, agentAuth, gitlabClient, config.gitlab),
   ]);
   const { commands } = shared;
   const auth = new ApiAuth(apiSecret);
@@ -134,6 +146,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
 }
 
 interface Sources extends Part {
+  readonly cache: BlobCache;
   readonly gitaly: GitalyClientPool;
   readonly refs: RefWatcher;
   readonly units: GitUnitSource;
@@ -155,25 +168,23 @@ function createSources(config: KasConfig, registry: Registry, metrics: KasMetric
   });
   const { pollPeriodMs, limits } = config.agent.gitops;
   const kustomize = createKustomize(config);
-  const renderer = new UnitRenderer({ gitaly, limits, cache: new BlobCache(BLOB_CACHE_BYTES), kustomize });
+  const cache = new BlobCache(BLOB_CACHE_BYTES);
+  const renderer = new UnitRenderer({ gitaly, limits, cache, kustomize });
   const units = new GitUnitSource({ refs, renderer, pollPeriodMs, lingerMs: UNIT_LINGER_MS, log });
   const { maxConfigurationFileBytes: maxFileBytes, pollPeriodMs: configurationPeriodMs } = config.agent.configuration;
+  const pollPeriod = { pollPeriodMs: configurationPeriodMs };
+  const configurations = new GitConfigurationSource({ registry, refs, gitaly, cache, ...pollPeriod, maxFileBytes, log });
   return {
     name: 'sources',
+    cache,
     gitaly,
     refs,
     units,
-    configurations: new GitConfigurationSource({
-      registry,
-      refs,
-      gitaly,
-      pollPeriodMs: configurationPeriodMs,
-      maxFileBytes,
-      log,
-    }),
+    configurations,
     async run(ready, signal) {
       ready();
       await aborted(signal);
+      await configurations.close();
       await units.close();
       await kustomize.close();
       await refs.close();
@@ -201,10 +212,22 @@ interface ProxyParts {
 function openProxy(config: KasConfig, { agents, fileRegistry, sources, log }: ProxyParts): Part | undefined {
   const { kubernetesApi } = config.agent;
   if (kubernetesApi === undefined || fileRegistry === undefined) return undefined;
-  const { gitaly, refs } = sources;
+  const { gitaly, refs, cache } = sources;
   const { pollPeriodMs, maxConfigurationFileBytes: maxFileBytes } = config.agent.configuration;
-  const access = fileAccess(fileRegistry, { refs, gitaly, pollPeriodMs, maxFileBytes, log });
+  const access = fileAccess(fileRegistry, { refs, gitaly, cache, pollPeriodMs, maxFileBytes, log });
   return createKubernetesProxy({ config: kubernetesApi, agents, access, graceMs: CALL_GRACE_MS, log });
+}
+
+/** Without GitLab there is nothing that agents could ask of it. */
+function gitlabAccess(
+  handlers: Handlers,
+  authenticator: AgentAuth,
+  client: GitlabClient | undefined,
+  config: KasConfig['gitlab'],
+): GrpcService[] {
+  if (client === undefined || config === undefined) return [];
+  const deps = { authenticator, client, allowedPaths: config.allowedModulePaths };
+  return [{ definition: GitlabAccessService, handlers: createGitlabAccessService(handlers, deps) }];
 }
 
 function createUsageReporter(

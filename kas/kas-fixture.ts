@@ -28,11 +28,12 @@ export class KasFixture implements AsyncDisposable {
 
   /**
    * Agents `one` (id 1, project `team/one`) and `two` (id 2, same project). `listenYaml` goes below `agent: listen:`,
-   * `agentYaml` below `agent:`, `registryYaml` takes the place of the registry file.
+   * `agentYaml` below `agent:`, `apiYaml` below `api: listen:`, `registryYaml` takes the place of the registry file.
    */
   static async start({
     listenYaml = '',
     agentYaml = '',
+    apiYaml = '',
     pollPeriod = '150ms',
     registryYaml = REGISTRY,
   } = {}): Promise<KasFixture> {
@@ -40,7 +41,7 @@ export class KasFixture implements AsyncDisposable {
     await writeFile(fixture.registryFile, registryFileYaml(fixture.gitaly.port));
     await writeFile(join(fixture.gitaly.folder, 'api-secret'), fixture.secret.toString('base64'));
     const file = join(fixture.gitaly.folder, 'kas.yaml');
-    await writeFile(file, configYaml(listenYaml, agentYaml, pollPeriod) + registryYaml);
+    await writeFile(file, configYaml({ listenYaml, agentYaml, apiYaml, pollPeriod }) + registryYaml);
     const config = await loadKasConfig(file);
     const log = createLogger('kas', 'debug', { write: (line) => void fixture.lines.push(JSON.parse(line) as LogLine) });
     fixture.#running = runKas(config, log, fixture.#abort.signal);
@@ -93,13 +94,13 @@ projects:
 `;
 }
 
-function configYaml(listenYaml: string, agentYaml: string, pollPeriod: string): string {
+function configYaml({ listenYaml, agentYaml, apiYaml, pollPeriod }: Record<string, string>): string {
   return `agent:
 ${agentYaml}  listen: { address: "127.0.0.1:0"${listenYaml} }
   configuration: { poll_period: ${pollPeriod} }
   gitops: { poll_period: ${pollPeriod} }
 observability: { listen: { address: "127.0.0.1:0" } }
-api: { listen: { address: "127.0.0.1:0", authentication_secret_file: api-secret } }
+api: { listen: { address: "127.0.0.1:0", authentication_secret_file: api-secret${apiYaml} } }
 `;
 }
 

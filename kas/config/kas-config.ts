@@ -61,6 +61,8 @@ export interface GitlabConfig {
   readonly authenticationSecretFile: string;
   readonly caCertificateFile: string | undefined;
   readonly apiRateLimit: RateLimitConfig;
+  /** What agents may ask of GitLab: `<module>` or `<module>/<path>`, and all below. */
+  readonly allowedModulePaths: readonly string[];
 }
 
 export interface CacheTtlConfig {

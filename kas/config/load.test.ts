@@ -92,6 +92,7 @@ gitlab:
     authenticationSecretFile: '/etc/kas/gitlab-secret',
     caCertificateFile: '/etc/kas/ca.crt',
     apiRateLimit: { refillPerSecond: 50, bucketSize: 250 },
+    allowedModulePaths: ['cilium_alert'],
   });
 });
 

@@ -103,6 +103,7 @@ function compileGitlab(gitlab: NonNullable<KasConfigFile['gitlab']>, folder: str
     authenticationSecretFile: resolve(folder, gitlab.authentication_secret_file),
     caCertificateFile: optionalFile(gitlab.ca_certificate_file, folder),
     apiRateLimit: rateLimit(gitlab.api_rate_limit),
+    allowedModulePaths: gitlab.allowed_module_paths,
   };
 }
 

@@ -78,6 +78,14 @@ const gitlab = z.strictObject({
   authentication_secret_file: file,
   ca_certificate_file: file.optional(),
   api_rate_limit: rateLimit(200, 1000).prefault({}),
+  allowed_module_paths: z
+    .array(
+      z.string().regex(/^[\w-]+(?:\/[\w.~-]+)*$/, {
+        message:
+          'must be a module, or a module and a path, without "/" at either end; write it like remote_development/reconcile',
+      }),
+    )
+    .default(['cilium_alert']),
 });
 
 const gitaly = z.strictObject({

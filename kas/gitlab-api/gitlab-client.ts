@@ -39,7 +39,7 @@ export interface ProxiedRequest {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly headers: OutgoingHttpHeaders;
-  readonly body: AsyncIterable<Buffer>;
+  readonly body: AsyncIterable<Buffer> | undefined;
   readonly agentToken: string;
 }
 

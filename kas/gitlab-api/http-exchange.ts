@@ -12,7 +12,7 @@ import { toError, UnavailableError } from '../../lib/errors.ts';
 export interface HttpExchangeOptions {
   /** PEM; the system's authorities without. */
   readonly ca?: Buffer | undefined;
-  /** From the start of a request to the head of its answer. */
+  /** To the head of an answer: from the start of a request, or from the end of a streamed one. */
   readonly headTimeoutMs: number;
 }
 
@@ -66,16 +66,24 @@ export class HttpExchange {
     request.once('response', resolve);
     const { headTimeoutMs } = this.#options;
     const slow = new UnavailableError(`${url.host} has not answered within ${headTimeoutMs} ms`);
-    const timer = setTimeout(() => request.destroy(slow), headTimeoutMs);
+    let timer: NodeJS.Timeout | undefined;
+    const wait = (): void => {
+      if (!settled) timer = setTimeout(() => request.destroy(slow), headTimeoutMs);
+    };
+    let settled = false;
     try {
-      if (typeof body === 'object') pipeline(body, request).catch(reject);
-      else request.end(body);
+      if (typeof body === 'object') pipeline(body, request).then(wait, reject);
+      else {
+        request.end(body);
+        wait();
+      }
       return await promise;
     } catch (error) {
       request.destroy();
       signal.throwIfAborted();
       throw failure(url, request, toError(error));
     } finally {
+      settled = true;
       clearTimeout(timer);
     }
   }
