@@ -1,8 +1,8 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { aborted } from './abort.ts';
-import { formatListenAddress, type ListenAddress } from './config-types.ts';
-import { toError, UserError } from './errors.ts';
+import type { ListenAddress } from './config-types.ts';
+import { toError } from './errors.ts';
+import { listen } from './listen.ts';
 import type { Logger } from './log.ts';
 import type { Part } from './stages.ts';
 
@@ -45,7 +45,7 @@ export class ObservabilityServer implements Part {
       });
     });
     try {
-      this.#bound.resolve(await this.#listen(server));
+      this.#bound.resolve(await listen(server, this.name, this.#options.address));
     } catch (error) {
       this.#bound.reject(error);
       throw error;
@@ -56,17 +56,6 @@ export class ObservabilityServer implements Part {
     server.close(() => resolve());
     server.closeAllConnections();
     await promise;
-  }
-
-  async #listen(server: Server): Promise<ListenAddress> {
-    const { host, port } = this.#options.address;
-    const { promise, resolve, reject } = Promise.withResolvers<ListenAddress>();
-    server.once('error', (cause) => {
-      const address = formatListenAddress({ host, port });
-      reject(new UserError(`${this.name}: cannot listen on ${address}: ${cause.message}`, { kind: 'precondition', cause }));
-    });
-    server.listen(port, host, () => resolve({ host, port: (server.address() as AddressInfo).port }));
-    return await promise;
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { formatListenAddress, type ListenAddress } from '../../lib/config-types.ts';
+import type { ListenAddress } from '../../lib/config-types.ts';
 import { UnavailableError, UserError, type UserErrorKind } from '../../lib/errors.ts';
+import { listen } from '../../lib/listen.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { ProjectConfig } from './config.ts';
 import { HttpRefusal } from './http-refusal.ts';
@@ -57,16 +57,8 @@ export class HttpServer {
   }
 
   /** The address it listens at, with the port that was chosen. */
-  async listen({ host, port }: ListenAddress): Promise<ListenAddress> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const server = this.#server;
-    const refused = (cause: Error): void =>
-      reject(new UserError(`HTTP server: cannot listen on ${formatListenAddress({ host, port })}: ${cause.message}`, { cause }));
-    server.prependOnceListener('error', refused);
-    server.listen(port, host, resolve);
-    await promise;
-    server.off('error', refused);
-    return { host, port: (this.#server.address() as AddressInfo).port };
+  async listen(address: ListenAddress): Promise<ListenAddress> {
+    return await listen(this.#server, 'HTTP server', address);
   }
 
   /** Lets pushes finish that have arrived whole, ends everything else, closes the connections. */

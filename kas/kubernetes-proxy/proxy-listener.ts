@@ -3,8 +3,9 @@ import { createServer as createHttpServer, type Server as HttpServer } from 'nod
 import { createSecureServer, type Http2SecureServer } from 'node:http2';
 import type { Socket } from 'node:net';
 import { aborted, sleep } from '../../lib/abort.ts';
-import { formatListenAddress, type ListenAddress } from '../../lib/config-types.ts';
+import type { ListenAddress } from '../../lib/config-types.ts';
 import { UserError } from '../../lib/errors.ts';
+import { listen } from '../../lib/listen.ts';
 import type { Part } from '../../lib/stages.ts';
 import type { KubernetesProxy } from './kubernetes-proxy.ts';
 
@@ -67,20 +68,7 @@ export class ProxyListener implements Part {
     });
     // A client that cannot speak TLS, or does not trust the certificate, is its own affair.
     server.on('tlsClientError', () => undefined);
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    server.once('error', reject);
-    server.listen({ host: address.host, port: address.port }, resolve);
-    try {
-      await promise;
-    } catch (error) {
-      const detail = (error as Error).message.replace(/^listen /, '');
-      throw new UserError(`${NAME}: cannot listen on ${formatListenAddress(address)}: ${detail}`, {
-        kind: 'precondition',
-        cause: error,
-      });
-    }
-    const bound = server.address();
-    this.#bound.resolve({ host: address.host, port: typeof bound === 'object' && bound !== null ? bound.port : address.port });
+    this.#bound.resolve(await listen(server, NAME, address));
     return server;
   }
 

@@ -4,8 +4,8 @@ import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { type Server, ServerCredentials } from '@grpc/grpc-js';
 import { WebSocketServer } from 'ws';
-import { formatListenAddress, type ListenAddress } from '../../config-types.ts';
-import { UserError } from '../../errors.ts';
+import type { ListenAddress } from '../../config-types.ts';
+import { listen } from '../../listen.ts';
 import { repairHeaders } from './repair-headers.ts';
 import { MAX_TUNNEL_MESSAGE_BYTES, TUNNEL_PROTOCOL, tunnelSocket } from './stream.ts';
 
@@ -77,19 +77,7 @@ export class TunnelFront {
 
   /** The address with the port that the system chose. UserError, naming the server, when it cannot be had. */
   async listen(): Promise<ListenAddress> {
-    const { name, address } = this.#options;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#listener.once('error', reject);
-    this.#listener.listen({ host: address.host, port: address.port }, resolve);
-    try {
-      await promise;
-    } catch (error) {
-      const detail = (error as Error).message.replace(/^listen /, '');
-      const what = `${name}: cannot listen on ${formatListenAddress(address)}: ${detail}`;
-      throw new UserError(what, { kind: 'precondition', cause: error });
-    }
-    const bound = this.#listener.address();
-    return { host: address.host, port: typeof bound === 'object' && bound !== null ? bound.port : address.port };
+    return await listen(this.#listener, this.#options.name, this.#options.address);
   }
 
   /** Takes no new connections; those there are go on. Resolves when the last of them has ended. */

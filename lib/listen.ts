@@ -1,0 +1,20 @@
+import type { AddressInfo, Server } from 'node:net';
+import { formatListenAddress, type ListenAddress } from './config-types.ts';
+import { toError, UserError } from './errors.ts';
+
+/** The address a server listens on, with the port that the system chose. UserError, naming the server, when it cannot be had. */
+export async function listen(server: Server, name: string, { host, port }: ListenAddress): Promise<ListenAddress> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.prependOnceListener('error', reject);
+  server.listen({ host, port }, resolve);
+  try {
+    await promise;
+  } catch (error) {
+    const detail = toError(error).message.replace(/^listen /, '');
+    const what = `${name}: cannot listen on ${formatListenAddress({ host, port })}: ${detail}`;
+    throw new UserError(what, { kind: 'precondition', cause: error });
+  } finally {
+    server.off('error', reject);
+  }
+  return { host, port: (server.address() as AddressInfo).port };
+}
