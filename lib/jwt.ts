@@ -15,6 +15,8 @@ export interface SignJwtOptions {
   readonly audience?: string | string[];
   /** A minute by default. */
   readonly lifetimeSeconds?: number;
+  /** Beside the standard ones. */
+  readonly claims?: Readonly<Record<string, unknown>>;
   readonly now?: Date;
 }
 
@@ -25,6 +27,8 @@ export interface VerifyJwtOptions {
 
 export interface VerifiedJwt {
   readonly issuer: string;
+  /** All that the token says. */
+  readonly claims: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -33,7 +37,7 @@ export interface VerifiedJwt {
  */
 export async function signJwt(secret: Uint8Array, options: SignJwtOptions): Promise<string> {
   const nowS = Math.floor((options.now ?? new Date()).getTime() / 1000);
-  return await new SignJWT({})
+  return await new SignJWT({ ...options.claims })
     .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
     .setIssuer(options.issuer)
     .setAudience(options.audience ?? KAS_AUDIENCE)
@@ -56,7 +60,7 @@ export async function verifyJwt(token: string, secret: Uint8Array, options: Veri
       requiredClaims: ['exp'],
       ...(options.now === undefined ? {} : { currentDate: options.now }),
     });
-    return { issuer: payload.iss ?? '' };
+    return { issuer: payload.iss ?? '', claims: payload };
   } catch (error) {
     throw new UserError('JWT validation failed', { kind: 'unauthenticated', reason: 'InvalidJwt', cause: error });
   }

@@ -27,13 +27,12 @@ export class ObjectCacheCalls {
 
   listSelections(): messages.ListSelectionsResponse {
     return {
-      selections: this.#cache.caches().map(({ selection: { group, kind, namespaces }, size, problem }) => ({
-        group,
-        kind,
-        namespaces: [...namespaces],
-        objects: BigInt(size),
-        problem: problem?.message ?? '',
-      })),
+      selections: this.#cache.caches().map((cache) => {
+        const { group, kind, namespaces, stream } = cache.selection;
+        const problem = cache.problem?.message ?? '';
+        const version = problem === '' ? cache.version : '';
+        return { group, kind, namespaces: [...namespaces], objects: BigInt(cache.size), problem, version, stream };
+      }),
       usedBytes: BigInt(this.#cache.usedBytes),
     };
   }

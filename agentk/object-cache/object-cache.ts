@@ -58,18 +58,16 @@ export class ObjectCache implements Part {
     await Promise.all([...this.#running.values()].map(async ({ ended }) => await ended));
   }
 
-  /** The cache that answers for a kind in a namespace (empty: in all). Throws a `UserError` when none does. */
+  /** The cache that answers for a kind in a namespace (empty: in all that are kept). Throws a `UserError` when none does. */
   cache(group: string, kind: string, namespace: string): SelectionCache {
     const found = this.caches().find(({ selection }) => selection.group === group && selection.kind === kind);
     const remedy = "name it in object_cache of the agent's configuration";
     if (found === undefined) throw notKept(`objects of kind ${kindOf({ group, kind })} are not kept; ${remedy}`);
     const { namespaces } = found.selection;
-    if (namespaces.length > 0 && !namespaces.includes(namespace)) {
-      const where = namespace === '' ? 'all namespaces' : `namespace ${namespace}`;
+    if (namespace !== '' && namespaces.length > 0 && !namespaces.includes(namespace))
       throw notKept(
-        `objects of kind ${kindOf({ group, kind })} are kept of ${namespaces.join(', ')}, not of ${where}; ${remedy}`,
+        `objects of kind ${kindOf({ group, kind })} are kept of ${namespaces.join(', ')}, not of namespace ${namespace}; ${remedy}`,
       );
-    }
     return found;
   }
 

@@ -47,6 +47,10 @@ export interface Selection {
   objects: bigint;
   /** Empty when it is kept and current; else why there is nothing to answer from. */
   problem: string;
+  /** Where a watch can begin now; empty with a problem. */
+  version: string;
+  /** The configuration wants its changes sent on as they happen. */
+  stream: boolean;
 }
 
 export interface CachedObject {
@@ -62,7 +66,7 @@ export interface ObjectFilter {
   /** Empty: the core group. */
   group: string;
   kind: string;
-  /** Empty: all. */
+  /** Empty: all that are kept. */
   namespace: string;
   /** As kubectl's --selector. */
   labelSelector: string;
@@ -319,7 +323,7 @@ export const ListSelectionsResponse: MessageFns<ListSelectionsResponse> = {
 };
 
 function createBaseSelection(): Selection {
-  return { group: "", kind: "", namespaces: [], objects: 0n, problem: "" };
+  return { group: "", kind: "", namespaces: [], objects: 0n, problem: "", version: "", stream: false };
 }
 
 export const Selection: MessageFns<Selection> = {
@@ -341,6 +345,12 @@ export const Selection: MessageFns<Selection> = {
     }
     if (message.problem !== "") {
       writer.uint32(42).string(message.problem);
+    }
+    if (message.version !== "") {
+      writer.uint32(50).string(message.version);
+    }
+    if (message.stream !== false) {
+      writer.uint32(56).bool(message.stream);
     }
     return writer;
   },
@@ -398,6 +408,22 @@ export const Selection: MessageFns<Selection> = {
             message.problem = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.stream = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -419,6 +445,8 @@ export const Selection: MessageFns<Selection> = {
         : [],
       objects: isSet(object.objects) ? BigInt(object.objects) : 0n,
       problem: isSet(object.problem) ? globalThis.String(object.problem) : "",
+      version: isSet(object.version) ? globalThis.String(object.version) : "",
+      stream: isSet(object.stream) ? globalThis.Boolean(object.stream) : false,
     };
   },
 
@@ -439,6 +467,12 @@ export const Selection: MessageFns<Selection> = {
     if (message.problem !== "") {
       obj.problem = message.problem;
     }
+    if (message.version !== "") {
+      obj.version = message.version;
+    }
+    if (message.stream !== false) {
+      obj.stream = message.stream;
+    }
     return obj;
   },
 
@@ -452,6 +486,8 @@ export const Selection: MessageFns<Selection> = {
     message.namespaces = object.namespaces?.map((e) => e) || [];
     message.objects = (object.objects !== undefined && object.objects !== null) ? BigInt(object.objects) : 0n;
     message.problem = object.problem ?? "";
+    message.version = object.version ?? "";
+    message.stream = object.stream ?? false;
     return message;
   },
 };
