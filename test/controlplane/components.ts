@@ -7,6 +7,8 @@ export interface Layout {
   readonly etcdPort: number;
   readonly etcdPeerPort: number;
   readonly apiServerPort: number;
+  /** Where kwok plays the kubelets of all nodes. */
+  readonly kubeletPort: number;
   /** Further flags of kube-apiserver. */
   readonly apiServerArgs: readonly string[];
 }
@@ -25,6 +27,8 @@ export function files(directory: string) {
     serviceAccountKey: join(directory, 'service-account.key'),
     serviceAccountPublicKey: join(directory, 'service-account.pub'),
     certificates: join(directory, 'certificates'),
+    kubelet: join(directory, 'kubelet.yaml'),
+    podLog: join(directory, 'pod.log'),
     /** kube-apiserver makes its serving certificate itself and leaves the authority that signed it in the same file. */
     ca: join(directory, 'certificates', 'apiserver.crt'),
     logs: join(directory, 'logs'),
@@ -102,15 +106,44 @@ export function kubeScheduler(binaries: Binaries, layout: Layout): Component {
   };
 }
 
+/** Nodes, and their kubelets: for logs, exec, attach and port-forward see `kubeletRules`. */
 export function kwok(binaries: Binaries, layout: Layout): Component {
+  const at = files(layout.directory);
   return {
     name: 'kwok',
     command: binaries.kwok,
     args: [
-      `--kubeconfig=${files(layout.directory).adminKubeconfig}`,
+      `--kubeconfig=${at.adminKubeconfig}`,
       '--manage-all-nodes=true',
+      '--node-ip=127.0.0.1',
+      `--node-port=${layout.kubeletPort}`,
+      `--server-address=127.0.0.1:${layout.kubeletPort}`,
+      // The API server does not check what kubelets present, and its own pair is there already.
+      `--tls-cert-file=${at.ca}`,
+      `--tls-private-key-file=${join(at.certificates, 'apiserver.key')}`,
+      `--config=${at.kubelet}`,
       '--node-lease-duration-seconds=40',
       ...binaries.kwokStages.map((path) => `--config=${path}`),
     ],
   };
+}
+
+/**
+ * What kubelets do, for every container: commands run on this machine, a forwarded port is an echo, logs and attach show
+ * the file `pod.log` and what is added to it. kwok never tells a command of the end of its input, so tar has to know by the
+ * archive alone.
+ */
+export function kubeletRules(layout: Layout): string {
+  const { podLog } = files(layout.directory);
+  const rule = (kind: string, spec: string): string =>
+    `apiVersion: kwok.x-k8s.io/v1alpha1\nkind: ${kind}\nmetadata: {name: all}\nspec: ${spec}\n`;
+  return [
+    rule(
+      'ClusterExec',
+      `{execs: [{local: {workDir: "${layout.directory}", envs: [{name: TAR_OPTIONS, value: "--blocking-factor=1"}]}}]}`,
+    ),
+    rule('ClusterLogs', `{logs: [{logsFile: "${podLog}", follow: true}]}`),
+    rule('ClusterAttach', `{attaches: [{logsFile: "${podLog}"}]}`),
+    rule('ClusterPortForward', '{forwards: [{command: [cat]}]}'),
+  ].join('---\n');
 }

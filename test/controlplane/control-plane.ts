@@ -14,6 +14,7 @@ import {
   files,
   kubeApiserver,
   kubeControllerManager,
+  kubeletRules,
   kubeScheduler,
   kwok,
   type Layout,
@@ -58,6 +59,7 @@ async function startOnce(binaries: Binaries, options: ControlPlaneOptions, signa
     etcdPort: await freePort(),
     etcdPeerPort: await freePort(),
     apiServerPort: await freePort(),
+    kubeletPort: await freePort(),
     apiServerArgs: options.apiServerArgs ?? [],
   });
   try {
@@ -207,6 +209,8 @@ export class ControlPlane implements AsyncDisposable {
     await mkdir(at.logs);
     await writeFile(at.serviceAccountKey, privateKey, { mode: 0o600 });
     await writeFile(at.serviceAccountPublicKey, publicKey);
+    await writeFile(at.kubelet, kubeletRules(this.#layout));
+    await writeFile(at.podLog, '');
     await writeFile(at.tokens, `${this.token},admin,admin,"system:masters"\n`, { mode: 0o600 });
   }
 
