@@ -1,4 +1,4 @@
-import { UserError } from '../../lib/errors.ts';
+import { UnavailableError, UserError } from '../../lib/errors.ts';
 import type { CallContext, Handlers } from '../../lib/grpc/serve.ts';
 import type { GitlabAccessServer, Request, Request_Headers, Response } from '../../proto/gen/gitlab/agent/gitlab_access/rpc.ts';
 import type { AgentAuthenticator } from '../agent-session/session-service.ts';
@@ -43,7 +43,7 @@ async function* responses({ status, statusText, headers, body }: ProxiedAnswer, 
   try {
     const head = { statusCode: status, status: `${status} ${statusText}`, headers: fromHeaders(headers) };
     yield { message: { $case: 'headers', value: head } };
-    for await (const chunk of body as AsyncIterable<Buffer>) {
+    for await (const chunk of wholeOrUnavailable(body, signal)) {
       signal.throwIfAborted();
       for (let start = 0; start < chunk.length; start += PIECE_BYTES)
         yield { message: { $case: 'data', value: { data: chunk.subarray(start, start + PIECE_BYTES) } } };
@@ -51,6 +51,15 @@ async function* responses({ status, statusText, headers, body }: ProxiedAnswer, 
     yield { message: { $case: 'trailers', value: {} } };
   } finally {
     body.destroy();
+  }
+}
+
+async function* wholeOrUnavailable(body: AsyncIterable<Buffer>, signal: AbortSignal): AsyncGenerator<Buffer> {
+  try {
+    yield* body;
+  } catch (error) {
+    signal.throwIfAborted();
+    throw new UnavailableError('GitLab broke off its answer', { cause: error });
   }
 }
 
