@@ -27,6 +27,10 @@ export interface StackSettings {
   readonly agent?: StackAgent;
   /** Full paths; the first has the agent's configuration, and the agent may read the others. `PROJECT` when absent. */
   readonly projects?: readonly [string, ...string[]];
+  /** Added to kas' configuration: below `agent`, and at its top. */
+  readonly kasYaml?: { readonly agent?: string; readonly top?: string };
+  /** Added to the registry file, at its top. */
+  readonly registryYaml?: string;
   /** Further agents, each with a project of its own. */
   readonly tenants?: readonly StackTenant[];
 }
@@ -119,7 +123,7 @@ async function prepareRepository(files: StackFiles, project: string): Promise<vo
 
 /** The configuration files alone, for programs that are started again with other settings. */
 export async function writeConfigs(files: StackFiles, settings: StackSettings): Promise<void> {
-  const { addresses, pollPeriodMs, notifications, kasSeenByGitserver = addresses.kasApi } = settings;
+  const { addresses, pollPeriodMs, notifications, kasSeenByGitserver = addresses.kasApi, kasYaml = {} } = settings;
   const notify = `notify:\n  address: grpc://${kasSeenByGitserver}\n  secret_file: api-secret\n`;
   await writeFile(
     files.gitserverConfig,
@@ -141,7 +145,7 @@ ${notifications ? notify : ''}`,
     poll_period: ${pollPeriodMs}ms
   gitops:
     poll_period: ${pollPeriodMs}ms
-observability:
+${kasYaml.agent ?? ''}observability:
   listen:
     address: ${addresses.kasObservability}
 api:
@@ -150,9 +154,9 @@ api:
     authentication_secret_file: api-secret
 registry:
   file: registry.yaml
-`,
+${kasYaml.top ?? ''}`,
   );
-  await writeFile(files.registry, registryYaml(settings));
+  await writeFile(files.registry, registryYaml(settings) + (settings.registryYaml ?? ''));
 }
 
 function registryYaml({ addresses, agent = DEFAULT_AGENT, projects = [PROJECT], tenants = [] }: StackSettings): string {
