@@ -65,15 +65,19 @@ export class CableConnection {
     }
     const scope = new AbortScope(signal);
     this.#subscriptions.set(identifier, scope);
-    this.#send({ identifier, type: 'confirm_subscription' });
     void this.#stream(identifier, wanted, scope.signal);
   }
 
   /** Never rejects. */
   async #stream(identifier: string, { agent_id: agentId, kinds, cursor }: Identifier, signal: AbortSignal): Promise<void> {
     let from = cursor;
+    let confirmed = false;
     while (!signal.aborted) {
       try {
+        if (from === '') from = await this.#deps.changes.newest(agentId);
+        // Whoever is told so hears everything from now on.
+        if (!confirmed) this.#send({ identifier, type: 'confirm_subscription' });
+        confirmed = true;
         for await (const entry of this.#deps.changes.follow(agentId, from, signal)) {
           from = entry.cursor;
           if (kinds.length > 0 && !kinds.includes(kindName(entry.change))) continue;

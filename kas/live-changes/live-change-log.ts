@@ -5,8 +5,10 @@ import type { LiveChange, LiveEntry } from './live-change.ts';
 export interface LiveChangeLog {
   /** Of one agent, in their order. Never rejects: what cannot be kept is lost, and said with the next one as a `reset`. */
   append(changes: readonly LiveChange[]): Promise<void>;
+  /** From where to hear what is yet to come. UnavailableError. */
+  newest(agentId: number): Promise<string>;
   /**
-   * Each change after the cursor, once and in order; with an empty cursor those that are yet to come. Throws a UserError of reason
+   * Each change after the cursor, once and in order. Throws a UserError of reason
    * `Expired` when some of them are not known any more, UnavailableError, the signal's reason.
    */
   follow(agentId: number, cursor: string, signal: AbortSignal): AsyncIterable<LiveEntry>;

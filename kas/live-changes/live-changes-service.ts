@@ -24,7 +24,9 @@ export function createLiveChangesService(handlers: Handlers, auth: ApiAuth, chan
     const agentId = Number(request.agentId);
     if (agentId <= 0) throw new UserError('agent_id is missing; name the agent');
     const kinds = new Set(request.kinds);
-    for await (const { cursor, change } of changes.follow(agentId, request.cursor, context.signal))
+    const from = request.cursor === '' ? await changes.newest(agentId) : request.cursor;
+    yield { cursor: from, change: undefined };
+    for await (const { cursor, change } of changes.follow(agentId, from, context.signal))
       if (kinds.size === 0 || kinds.has(kindName(change))) yield { cursor, change: toMessage(change) };
   }
   return { watchLiveChanges: handlers.serverStreaming(watch) };

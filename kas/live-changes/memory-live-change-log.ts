@@ -50,14 +50,16 @@ export class MemoryLiveChangeLog implements LiveChangeLog {
     return Promise.resolve();
   }
 
+  newest(agentId: number): Promise<string> {
+    const { epoch, newest } = this.#agent(agentId);
+    return Promise.resolve(formatCursor(epoch, newest));
+  }
+
   async *follow(agentId: number, cursor: string, signal: AbortSignal): AsyncGenerator<LiveEntry, void, void> {
     const agent = this.#agent(agentId);
-    let number = agent.newest;
-    if (cursor !== '') {
-      const given = parseCursor(cursor);
-      if (given.epoch !== agent.epoch || given.number > agent.newest) throw expired();
-      number = given.number;
-    }
+    const given = parseCursor(cursor);
+    if (given.epoch !== agent.epoch || given.number > agent.newest) throw expired();
+    let { number } = given;
     while (true) {
       if (number < agent.oldest) throw expired();
       const changes = agent.after(number);

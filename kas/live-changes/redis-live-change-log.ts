@@ -90,12 +90,20 @@ export class RedisLiveChangeLog implements LiveChangeLog {
     }
   }
 
+  /** An agent of which there is nothing has no epoch yet: it gets its first one here. */
+  async newest(agentId: number): Promise<string> {
+    const head = [randomBytes(8).toString('hex'), KEPT_CHANGES, KEPT_MS, this.#channel(agentId)];
+    await APPEND.run(this.#deps.redis, this.#keys(agentId), head);
+    const [epoch, newest] = await this.#read(agentId, Number.MAX_SAFE_INTEGER);
+    return formatCursor(epoch, Number(newest));
+  }
+
   async *follow(agentId: number, cursor: string, signal: AbortSignal): AsyncGenerator<LiveEntry, void, void> {
     const channel = this.#channel(agentId);
     let woken = Promise.withResolvers<void>();
     const release = await this.#subscribe(channel, () => woken.resolve());
     try {
-      let position = await this.#start(agentId, cursor);
+      let position = parseCursor(cursor);
       while (true) {
         signal.throwIfAborted();
         // Before reading: what comes during it wakes the next round.
@@ -112,15 +120,6 @@ export class RedisLiveChangeLog implements LiveChangeLog {
     } finally {
       await release();
     }
-  }
-
-  /** Where a follower begins. An agent of which there is nothing has no epoch yet: it gets its first one here. */
-  async #start(agentId: number, cursor: string): Promise<{ readonly epoch: string; readonly number: number }> {
-    if (cursor !== '') return parseCursor(cursor);
-    const head = [randomBytes(8).toString('hex'), KEPT_CHANGES, KEPT_MS, this.#channel(agentId)];
-    await APPEND.run(this.#deps.redis, this.#keys(agentId), head);
-    const [epoch, newest] = await this.#read(agentId, Number.MAX_SAFE_INTEGER);
-    return { epoch, number: Number(newest) };
   }
 
   async #read(agentId: number, after: number): Promise<Read> {

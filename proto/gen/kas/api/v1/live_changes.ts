@@ -33,6 +33,7 @@ export interface WatchLiveChangesRequest {
 export interface WatchLiveChangesResponse {
   /** From where to go on after this one. */
   cursor: string;
+  /** Absent in the first response, which says that the watch stands. */
   change: LiveChange | undefined;
 }
 
