@@ -41,6 +41,6 @@ export async function serveApi(listener: GrpcListener, deps: ApiServicesDeps): P
     { definition: ConfigurationProjectService, handlers: createConfigurationProjectService(handlers, auth, gitaly) },
     { definition: NotificationsService, handlers: createGitPushService(handlers, auth, pushes) },
   ];
-  listener.serve([...services, ...(await describeServices(services, listener.draining))]);
+  listener.serve([...services, ...(await describeServices(services, handlers, listener.draining))]);
   return handlers;
 }

@@ -149,9 +149,23 @@ test.each(['v1', 'v1alpha'])('reflection %s lists the services and describes a m
       'gitlab.agent.notifications.rpc.Notifications',
     ]),
   );
+  expect(names).toEqual(expect.arrayContaining(['grpc.health.v1.Health', `grpc.reflection.${version}.ServerReflection`]));
   expect(names).not.toContain('kas.agent.v1.Session');
-  const described = new Map(fieldsOf(await rawBidi(api, method, message([4, 'kas.api.v1.SyncStatusService']))));
-  expect(String(described.get(4))).toContain('GetSyncStatus');
+  const filesOf = async (request: Buffer): Promise<string[]> => {
+    const described = new Map(fieldsOf(await rawBidi(api, method, request)));
+    return fieldsOf(described.get(4) as Buffer).map(([, file]) => String(new Map(fieldsOf(file as Buffer)).get(1)));
+  };
+  for (const symbol of [
+    'kas.api.v1.AgentsService',
+    'kas.api.v1.AgentsService.ListConnectedAgents',
+    'kas.api.v1.ConnectedAgent.meta',
+  ])
+    expect(await filesOf(message([4, symbol]))).toEqual(
+      expect.arrayContaining(['kas/api/v1/agents.proto', 'kas/agent/v1/session.proto', 'google/protobuf/timestamp.proto']),
+    );
+  expect(await filesOf(message([3, 'kas/api/v1/notifications.proto']))).toEqual(['kas/api/v1/notifications.proto']);
+  const unknown = new Map(fieldsOf(await rawBidi(api, method, message([4, 'kas.api.v1.Nothing']))));
+  expect(fieldsOf(unknown.get(7) as Buffer)[0]).toEqual([1, BigInt(status.NOT_FOUND)]);
 });
 
 test('a raw secret is accepted where the configuration says so', async () => {

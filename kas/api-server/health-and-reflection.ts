@@ -1,9 +1,12 @@
 import { readFile } from 'node:fs/promises';
-import type { ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
-import { loadFileDescriptorSetFromBuffer } from '@grpc/proto-loader';
-import { ReflectionService } from '@grpc/reflection';
-import { HealthImplementation, type ServingStatusMap } from 'grpc-health-check';
+import type { ServiceDefinition } from '@grpc/grpc-js';
+import { HealthImplementation } from 'grpc-health-check';
 import type { GrpcService } from '../../lib/grpc/listener.ts';
+import type { Handlers } from '../../lib/grpc/serve.ts';
+import { ServerReflectionService } from '../../proto/gen/grpc/reflection/v1/reflection.ts';
+import { ServerReflectionService as AlphaService } from '../../proto/gen/grpc/reflection/v1alpha/reflection.ts';
+import { FileDescriptors } from './file-descriptors.ts';
+import { createReflectionService } from './reflection-service.ts';
 
 /** What `npm run generate` makes of proto/src. */
 const DESCRIPTORS = new URL('../../proto/gen/descriptors.binpb', import.meta.url);
@@ -13,25 +16,35 @@ const DESCRIPTORS = new URL('../../proto/gen/descriptors.binpb', import.meta.url
  * the port: they tell what kas can be asked, which is no secret, and whether it can be.
  * @param draining fires when the server is about to stop: from then on nothing is healthy
  */
-export async function describeServices(services: readonly GrpcService[], draining: AbortSignal): Promise<readonly GrpcService[]> {
+export async function describeServices(
+  services: readonly GrpcService[],
+  handlers: Handlers,
+  draining: AbortSignal,
+): Promise<readonly GrpcService[]> {
   const names = services.map(({ definition }) => nameOf(definition));
-  const added: GrpcService[] = [];
-  const collector = {
-    addService: (definition: ServiceDefinition, handlers: UntypedServiceImplementation): void =>
-      void added.push({ definition, handlers }),
-  };
-  const health = new HealthImplementation(statuses(names, 'SERVING'));
-  health.addToServer(collector);
+  const health = healthOf(names, draining);
+  const all = [...names, nameOf(health.definition), nameOf(ServerReflectionService), nameOf(AlphaService)];
+  const reflection = createReflectionService(handlers, all, new FileDescriptors(await readFile(DESCRIPTORS)));
+  return [
+    health,
+    { definition: ServerReflectionService, handlers: reflection },
+    { definition: AlphaService, handlers: reflection },
+  ];
+}
+
+function healthOf(names: readonly string[], draining: AbortSignal): GrpcService {
+  const health = new HealthImplementation(Object.fromEntries(['', ...names].map((name) => [name, 'SERVING'])));
   draining.addEventListener('abort', () => {
     for (const name of ['', ...names]) health.setStatus(name, 'NOT_SERVING');
   });
-  const descriptors = loadFileDescriptorSetFromBuffer(await readFile(DESCRIPTORS));
-  new ReflectionService(descriptors, { services: names }).addToServer(collector);
-  return added;
-}
-
-function statuses(names: readonly string[], status: 'SERVING'): ServingStatusMap {
-  return Object.fromEntries(['', ...names].map((name) => [name, status]));
+  let service: GrpcService | undefined;
+  health.addToServer({
+    addService: (definition, handlers) => {
+      service = { definition, handlers };
+    },
+  });
+  if (service === undefined) throw new Error('grpc-health-check added no service');
+  return service;
 }
 
 /** "kas.api.v1.AgentsService", from the path of a method. */
