@@ -7,6 +7,7 @@ import type {
   ObjectRef,
   ResourceType,
   WatchEvent,
+  WatchOptions,
 } from '../kube/cluster.ts';
 import { serviceAccount } from '../kube/impersonation.ts';
 import { Applier } from './apply/applier.ts';
@@ -87,11 +88,7 @@ class ActingCluster implements Cluster {
     return await this.#acting.delete(ref, options, signal);
   }
 
-  watch(
-    type: ResourceType,
-    options: { readonly labelSelector?: string; readonly fieldSelector?: string },
-    signal: AbortSignal,
-  ): AsyncIterable<WatchEvent> {
+  watch(type: ResourceType, options: WatchOptions, signal: AbortSignal): AsyncIterable<WatchEvent> {
     return this.#own.watch(type, options, signal);
   }
 }

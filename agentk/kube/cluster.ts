@@ -70,6 +70,17 @@ export interface DeleteOptions {
   readonly propagationPolicy: 'Foreground' | 'Background' | 'Orphan';
 }
 
+export interface WatchOptions {
+  readonly namespace?: string;
+  readonly labelSelector?: string;
+  readonly fieldSelector?: string;
+  /**
+   * Asked about changes that come after the list, unless it is costly to find out what they are of. The event of a version
+   * that is known is not told.
+   */
+  readonly isKnown?: (uid: string, resourceVersion: string) => boolean;
+}
+
 export type WatchEvent =
   | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: LiveObject }
   /**
@@ -126,9 +137,5 @@ export interface Cluster {
    * restarts by itself. Ends only by throwing: the signal's reason, a KubeError 404/405 when the type is gone, 403 when
    * watching it is not allowed, 400/422 for a selector the server refuses.
    */
-  watch(
-    type: ResourceType,
-    options: { readonly namespace?: string; readonly labelSelector?: string; readonly fieldSelector?: string },
-    signal: AbortSignal,
-  ): AsyncIterable<WatchEvent>;
+  watch(type: ResourceType, options: WatchOptions, signal: AbortSignal): AsyncIterable<WatchEvent>;
 }

@@ -8,6 +8,7 @@ import type {
   ObjectRef,
   ResourceType,
   WatchEvent,
+  WatchOptions,
 } from './cluster.ts';
 import { wasCreatedBy } from './created.ts';
 import { AGGREGATED_DISCOVERY, Discovery } from './discovery.ts';
@@ -123,14 +124,10 @@ class KubeView implements Cluster {
     return answer.kind === 'Status' || answer.metadata.deletionTimestamp === undefined ? undefined : answer;
   }
 
-  watch(
-    type: ResourceType,
-    options: { readonly namespace?: string; readonly labelSelector?: string; readonly fieldSelector?: string },
-    signal: AbortSignal,
-  ): AsyncIterable<WatchEvent> {
-    const { namespace = '', ...query } = options;
+  watch(type: ResourceType, options: WatchOptions, signal: AbortSignal): AsyncIterable<WatchEvent> {
+    const { namespace = '', isKnown, ...query } = options;
     const { log, watchTimings: timings } = this.#parts;
-    return watchObjects({ client: this.#client, log, timings }, type, namespace, query, signal);
+    return watchObjects({ client: this.#client, log, timings, isKnown }, type, namespace, query, signal);
   }
 }
 

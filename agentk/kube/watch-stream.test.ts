@@ -29,7 +29,7 @@ describe('readWatch', () => {
   afterAll(async () => await transport.close());
 
   async function first(query: Query, timeoutMs: number | undefined): Promise<WatchLine | undefined> {
-    for await (const line of readWatch(client, CONFIG_MAPS, '', query, () => timeoutMs, signal)) return line;
+    for await (const line of readWatch(client, CONFIG_MAPS, '', query, { timeoutMs: () => timeoutMs }, signal)) return line;
     return undefined;
   }
 
@@ -42,7 +42,8 @@ describe('readWatch', () => {
     const { metadata } = JSON.parse(list.body.toString('utf8')) as { metadata: { resourceVersion: string } };
     const query = { resourceVersion: metadata.resourceVersion, timeoutSeconds: 1, labelSelector: 'nobody=has-it' };
     const types: string[] = [];
-    for await (const line of readWatch(client, CONFIG_MAPS, '', query, () => 10_000, signal)) types.push(line.type);
+    for await (const line of readWatch(client, CONFIG_MAPS, '', query, { timeoutMs: () => 10_000 }, signal))
+      types.push(line.type);
     expect(types.filter((type) => type !== 'BOOKMARK')).toEqual([]);
   });
 });

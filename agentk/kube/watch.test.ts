@@ -47,6 +47,42 @@ describe('watch', () => {
     expect(watch.events.find((event) => event.type === 'SYNCED')?.keys).toEqual(new Set([`${namespace}/old`]));
   });
 
+  it('does not tell a change that is known, once the list was told', async () => {
+    const listed = await apply(cluster, namespace, 'known', { w: namespace });
+    const known = new Map([[listed.metadata.uid, listed.metadata.resourceVersion]]);
+    const isKnown = (uid: string, resourceVersion: string): boolean => known.get(uid) === resourceVersion;
+    await using watch = new WatchRecorder((stop) =>
+      cluster.watch(typeOf(cluster, 'ConfigMap'), { labelSelector: `w=${namespace}`, isKnown }, stop),
+    );
+    await watch.waitFor('SYNCED known');
+    const ref = { type: typeOf(cluster, 'ConfigMap'), namespace, name: 'known' };
+    // What is asked about is the version of this object: the same words in its content mean nothing.
+    const data = { a: `"uid":"${listed.metadata.uid}","resourceVersion":"${listed.metadata.resourceVersion}"` };
+    await cluster.apply(ref, configMapBody(ref, data, { w: namespace }), OPTIONS, signal);
+    await watch.waitFor('MODIFIED known');
+    expect(watch.lines).toEqual(['ADDED known', 'SYNCED known', 'MODIFIED known']);
+    await remove(cluster, namespace, 'known');
+    await watch.waitFor('DELETED known');
+  });
+
+  it('leaves out the event of a version that an answer told', async () => {
+    const asked: string[] = [];
+    const isKnown = (uid: string, resourceVersion: string): boolean => {
+      asked.push(`${uid} ${resourceVersion}`);
+      return true;
+    };
+    await using watch = new WatchRecorder((stop) =>
+      cluster.watch(typeOf(cluster, 'ConfigMap'), { labelSelector: `w=${namespace}`, isKnown }, stop),
+    );
+    await watch.waitFor('SYNCED');
+    const { metadata } = await apply(cluster, namespace, 'ours', { w: namespace });
+    await waitUntil(() => asked.length > 0, { what: 'the watch to ask' });
+    expect(asked).toEqual([`${metadata.uid} ${metadata.resourceVersion}`]);
+    await remove(cluster, namespace, 'ours');
+    await watch.waitFor('DELETED ours');
+    expect(watch.lines).toEqual(['SYNCED', 'DELETED ours']);
+  });
+
   it('reports an object as deleted when it loses the label', async () => {
     await apply(cluster, namespace, 'one', { w: namespace });
     await using watch = follow(cluster, `w=${namespace}`);

@@ -2,12 +2,12 @@ import { sleep } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { toError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
-import type { LiveObject, ResourceType, WatchEvent } from './cluster.ts';
+import type { LiveObject, ResourceType, WatchEvent, WatchOptions } from './cluster.ts';
 import type { KubeClient } from './kube-client.ts';
 import { KubeError } from './kube-error.ts';
 import { listPages } from './object-list.ts';
 import { collectionPath, type Query } from './resource-path.ts';
-import { readWatch, StalledWatchError, type WatchLine } from './watch-stream.ts';
+import { type ReadOptions, readWatch, StalledWatchError, type WatchLine } from './watch-stream.ts';
 
 export interface WatchTimings {
   /** Without a bookmark or an event for so long a watch is not believed any more; servers send one a minute. */
@@ -24,6 +24,8 @@ export interface WatchDeps {
   readonly client: KubeClient;
   readonly log: Logger;
   readonly timings: WatchTimings;
+  /** See `WatchOptions`. */
+  readonly isKnown?: WatchOptions['isKnown'];
 }
 
 const INITIAL_EVENTS_END = 'k8s.io/initial-events-end';
@@ -91,7 +93,8 @@ class ObjectWatch {
     const query = { ...this.#query, sendInitialEvents: true, resourceVersionMatch: 'NotOlderThan' };
     let synced = false;
     const timeoutMs = (): number | undefined => (synced ? this.#watchdogMs(true) : this.#deps.timings.initialTimeoutMs);
-    for await (const line of readWatch(this.#deps.client, this.#type, this.#namespace, query, timeoutMs, signal)) {
+    const options = { timeoutMs, ...this.#skipping(() => synced) };
+    for await (const line of readWatch(this.#deps.client, this.#type, this.#namespace, query, options, signal)) {
       this.#heard();
       if (synced) {
         yield* this.#live(line);
@@ -144,10 +147,25 @@ class ObjectWatch {
   async *#follow(resourceVersion: string, justListed: boolean, signal: AbortSignal): AsyncGenerator<WatchEvent> {
     const query = { ...this.#query, resourceVersion };
     const timeoutMs = (): number | undefined => this.#watchdogMs(justListed);
-    for await (const line of readWatch(this.#deps.client, this.#type, this.#namespace, query, timeoutMs, signal)) {
+    const options = { timeoutMs, ...this.#skipping(() => true) };
+    for await (const line of readWatch(this.#deps.client, this.#type, this.#namespace, query, options, signal)) {
       this.#heard();
       yield* this.#live(line);
     }
+  }
+
+  /** A list is told whole: what it does not name is gone. */
+  #skipping(isLive: () => boolean): Pick<ReadOptions, 'isKnown'> {
+    const { isKnown } = this.#deps;
+    if (isKnown === undefined) return {};
+    return {
+      isKnown: (uid, resourceVersion) => {
+        if (!isLive() || !isKnown(uid, resourceVersion)) return false;
+        this.#heard();
+        this.#resourceVersion = resourceVersion;
+        return true;
+      },
+    };
   }
 
   *#live(line: WatchLine): Generator<WatchEvent> {

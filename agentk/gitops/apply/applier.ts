@@ -96,7 +96,7 @@ export class Applier {
     const body = this.bodyFor(tracked, applySetId, { live, uid: conditions.uid });
     const force = conditions.force && conflicts() === 'force';
     const applied = await this.#deps.cluster.apply(ref, body, { fieldManager, force }, signal);
-    this.#deps.live.note(applied.object);
+    this.#deps.live.wrote(applied.object);
     if (applied.object.metadata.deletionTimestamp === undefined) tracked.settle(applied.object, fieldManager, desired);
     return applied;
   }

@@ -24,7 +24,8 @@ export interface KindWatchDeps {
   readonly refused: (watch: KindWatch) => void;
 }
 
-const REMEMBER_LOST = 10_000;
+/** Of what is kept only because something may come too late. */
+const REMEMBER = 10_000;
 
 /** One watch on the agent's objects of a kind, in one namespace or in all, and what it has told. */
 export class KindWatch {
@@ -35,6 +36,8 @@ export class KindWatch {
   readonly #deps: KindWatchDeps;
   /** At which resourceVersion objects were lost, so that a late answer does not bring them back. */
   readonly #lost = new Map<string, string>();
+  /** Versions that answers to our writes told, and that the watch is still to tell, by uid. */
+  readonly #expected = new Map<string, string>();
   /** What a new list shows in a version older than what is known. */
   readonly #older = new Map<string, { readonly entry: LiveEntry; readonly object: LiveObject }>();
   /** Newest that the watch itself has told; answers to writes can be ahead of it. */
@@ -63,12 +66,26 @@ export class KindWatch {
     return this.namespace === '' || this.namespace === namespace;
   }
 
-  /** What an answer to our own write says; the watch may tell it later, or has told more already. */
-  note(entry: LiveEntry): void {
+  /**
+   * What an answer to our own write says; the watch may tell it later, or has told more already. True when it is the newest
+   * that is known.
+   */
+  note(entry: LiveEntry): boolean {
     const known = this.entries.get(entry.key);
     const lostAt = this.#lost.get(entry.key);
-    if (lostAt !== undefined && !isNewer(entry.resourceVersion, lostAt)) return;
-    if (known === undefined || isNewer(entry.resourceVersion, known.resourceVersion)) this.entries.set(entry.key, entry);
+    if (lostAt !== undefined && !isNewer(entry.resourceVersion, lostAt)) return false;
+    if (known !== undefined && !isNewer(entry.resourceVersion, known.resourceVersion)) return false;
+    this.entries.set(entry.key, entry);
+    return true;
+  }
+
+  /** As `note`, where the answer says all that its event will say: it is told now, and its event is not. */
+  wrote(entry: LiveEntry, object: LiveObject): void {
+    if (!this.note(entry)) return;
+    // Those of objects that lost the agent's label by the write never come.
+    if (this.#expected.size >= REMEMBER) this.#expected.clear();
+    this.#expected.set(entry.uid, entry.resourceVersion);
+    this.#deps.observer.seen(entry, object);
   }
 
   /** Until the signal fires, the kind is gone, or the watch is refused as a whole. */
@@ -101,9 +118,11 @@ export class KindWatch {
   async #follow(signal: AbortSignal): Promise<void> {
     const { cluster, labelSelector, observer } = this.#deps;
     const place = this.namespace === '' ? {} : { namespace: this.namespace };
-    for await (const event of cluster.watch(this.type, { ...place, labelSelector }, signal)) {
+    const isKnown = (uid: string, resourceVersion: string): boolean => this.#isExpected(uid, resourceVersion);
+    for await (const event of cluster.watch(this.type, { ...place, labelSelector, isKnown }, signal)) {
       if (event.type === 'SYNCED') {
         this.#lost.clear();
+        this.#expected.clear();
         this.#lose(event.keys);
         this.#settle(event.resourceVersion);
         this.#isSynced = true;
@@ -118,10 +137,11 @@ export class KindWatch {
         if (isNewer(this.#told, entry.resourceVersion)) this.#older.set(entry.key, { entry, object: event.object });
         continue;
       }
-      if (this.#isSynced && isNewer(entry.resourceVersion, this.#told)) this.#told = entry.resourceVersion;
+      this.#tell(entry.resourceVersion);
       if (event.type === 'DELETED') {
         this.entries.delete(entry.key);
-        if (this.#lost.size >= REMEMBER_LOST) this.#lost.clear();
+        this.#expected.delete(entry.uid);
+        if (this.#lost.size >= REMEMBER) this.#lost.clear();
         this.#lost.set(entry.key, entry.resourceVersion);
         observer.lost(entry);
       } else {
@@ -130,6 +150,17 @@ export class KindWatch {
         observer.seen(entry, event.object);
       }
     }
+  }
+
+  #isExpected(uid: string, resourceVersion: string): boolean {
+    if (this.#expected.get(uid) !== resourceVersion) return false;
+    this.#expected.delete(uid);
+    this.#tell(resourceVersion);
+    return true;
+  }
+
+  #tell(resourceVersion: string): void {
+    if (this.#isSynced && isNewer(resourceVersion, this.#told)) this.#told = resourceVersion;
   }
 
   /** A list that is older than what the watch told before is of a cluster that was set back: it counts as it is. */

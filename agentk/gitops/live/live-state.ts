@@ -111,6 +111,17 @@ export class LiveState {
     for (const watch of this.#ofKind(entry.key)) if (watch.covers(entry.id.namespace)) watch.note(entry);
   }
 
+  /** As `note`, for an object as an apply left it: whoever follows its kind is told of it now. */
+  wrote(object: LiveObject): void {
+    const entry = liveEntry(object);
+    const version = object.apiVersion.slice(object.apiVersion.indexOf('/') + 1);
+    for (const watch of this.#ofKind(entry.key)) {
+      if (!watch.covers(entry.id.namespace)) continue;
+      if (watch.type.version === version) watch.wrote(entry, object);
+      else watch.note(entry);
+    }
+  }
+
   /** The object was seen to be absent. */
   drop(key: string, uid: string): void {
     for (const { entries } of this.#ofKind(key)) if (entries.get(key)?.uid === uid) entries.delete(key);

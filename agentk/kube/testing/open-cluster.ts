@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { createLogger } from '../../../lib/log.ts';
 import { waitUntil } from '../../../test/harness/wait-until.ts';
-import type { ObjectRef, ResourceType, WatchEvent } from '../cluster.ts';
+import type { LiveObject, ObjectRef, ResourceType, WatchEvent } from '../cluster.ts';
 import { KubeCluster, type KubeClusterDeps } from '../kube-cluster.ts';
 import { loadKubeConfig } from '../kube-config.ts';
 
@@ -107,9 +107,9 @@ export async function apply(
   namespace: string,
   name: string,
   labels: Record<string, string>,
-): Promise<void> {
+): Promise<LiveObject> {
   const ref = { type: typeOf(cluster, 'ConfigMap'), namespace, name };
-  await cluster.apply(ref, configMapBody(ref, { at: `${performance.now()}` }, labels), OPTIONS, NEVER);
+  return (await cluster.apply(ref, configMapBody(ref, { at: `${performance.now()}` }, labels), OPTIONS, NEVER)).object;
 }
 
 /** Deletes a ConfigMap as it is now. */
