@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
+import { newestIn } from '../../lib/broadcast.ts';
 import { UserError } from '../../lib/errors.ts';
 import { createLogger } from '../../lib/log.ts';
 import type { ConfigurationSnapshot } from '../agent-session/agent-configuration.ts';
@@ -10,6 +11,7 @@ import { GitalyClientPool } from '../gitaly/gitaly-client-pool.ts';
 import { type Files, GitalyFixture, type Repository, until } from '../gitaly/gitaly-fixture.ts';
 import { createAgentToken, revokeAgentTokens } from '../registry/agent-tokens.ts';
 import { FileRegistry } from '../registry/file-registry.ts';
+import { BlobCache } from '../units/blob-cache.ts';
 import { GitConfigurationSource } from './git-configuration-source.ts';
 
 const RATE = { refillPerSecond: 1000, bucketSize: 1000 };
@@ -51,12 +53,14 @@ beforeEach(async () => {
   token = await createAgentToken(registryFile, 'prod');
   pool = new GitalyClientPool({ globalRateLimit: RATE, perServerRateLimit: RATE });
   refs = new RefWatcher({ gitaly: pool, createQueue: (polls) => new InProcessPollQueue({ ...polls, concurrency: 8, log }) });
-  source = new GitConfigurationSource({ registry, refs, gitaly: pool, pollPeriodMs: 3_600_000, maxFileBytes: 1000, log });
+  const cache = new BlobCache(1 << 20);
+  source = new GitConfigurationSource({ registry, refs, gitaly: pool, cache, pollPeriodMs: 3_600_000, maxFileBytes: 1000, log });
 });
 
 afterEach(async () => {
   stop.abort();
   await Promise.allSettled(running);
+  await source.close();
   await refs.close();
   pool.close();
 });
@@ -77,7 +81,8 @@ async function writeRegistry(project: string): Promise<void> {
 function watch(): Promise<void> {
   const watching = (async () => {
     const agent = await registry.agentByToken(token, stop.signal);
-    for await (const snapshot of source.watch(token, agent, stop.signal)) snapshots.push(snapshot);
+    const told = newestIn<ConfigurationSnapshot>((subscriber) => source.subscribe(token, agent, subscriber), stop.signal);
+    for await (const snapshot of told) snapshots.push(snapshot);
   })();
   running.push(watching);
   return watching;

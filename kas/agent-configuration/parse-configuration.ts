@@ -20,12 +20,25 @@ export type ParsedConfiguration =
  */
 export function parseConfiguration(content: Buffer, file: string, project: string, commitId: string): ParsedConfiguration {
   try {
-    const parsed = parseYamlConfig(decode(content, file), file, configurationSchema(project));
+    const parsed = parseYamlConfig(decode(content, file), file, schemaOf(project));
     return { configuration: compile(parsed, project, commitId) };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     return { problems: toProblems(error, file) };
   }
+}
+
+const schemas = new Map<string, ReturnType<typeof configurationSchema>>();
+const MAX_SCHEMAS = 100;
+
+/** A schema takes longer to make than a file to check. */
+function schemaOf(project: string): ReturnType<typeof configurationSchema> {
+  const known = schemas.get(project);
+  if (known !== undefined) return known;
+  const schema = configurationSchema(project);
+  if (schemas.size >= MAX_SCHEMAS) schemas.clear();
+  schemas.set(project, schema);
+  return schema;
 }
 
 function decode(content: Buffer, file: string): string {

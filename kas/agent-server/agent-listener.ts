@@ -1,4 +1,5 @@
 import type { ListenAddress } from '../../lib/config-types.ts';
+import { framesInterceptor } from '../../lib/grpc/frames.ts';
 import { GrpcListener } from '../../lib/grpc/listener.ts';
 
 export interface AgentListenerOptions {
@@ -24,6 +25,9 @@ export function createAgentListener({ address, tls, graceMs }: AgentListenerOpti
     graceMs,
     webSocketTunnel: true,
     serverOptions: {
+      interceptors: [framesInterceptor],
+      // It would keep a record of each connection for nobody.
+      'grpc.enable_channelz': 0,
       'grpc.keepalive_time_ms': KEEPALIVE_PERIOD_MS,
       'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
       'grpc.max_concurrent_streams': MAX_CALLS,

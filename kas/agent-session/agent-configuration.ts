@@ -1,3 +1,4 @@
+import type { Subscriber } from '../../lib/broadcast.ts';
 import type { HttpService } from '../../lib/http-service.ts';
 import type { LogLevel } from '../../lib/log.ts';
 import type { ObjectCachePolicy } from '../../lib/object-cache-policy.ts';
@@ -38,6 +39,10 @@ export interface ConfigurationSnapshot {
 
 /** Where an agent's configuration comes from. */
 export interface ConfigurationSource {
-  /** The present state, then one snapshot for each change; a slow reader sees the newest only. Ends when `signal` fires. */
-  watch(token: string, agent: AgentInfo, signal: AbortSignal): AsyncIterable<ConfigurationSnapshot>;
+  /**
+   * Tells the present state as soon as it is known, then each change; what was not told yet is replaced by what is newer.
+   * The returned function ends it. It fails with UserError `unauthenticated` or `forbidden` when the token is not accepted
+   * any more.
+   */
+  subscribe(token: string, agent: AgentInfo, subscriber: Subscriber<ConfigurationSnapshot>): () => void;
 }

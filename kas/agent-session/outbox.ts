@@ -1,4 +1,3 @@
-import { abortable } from '../../lib/abort.ts';
 import type { AgentConfiguration } from './agent-configuration.ts';
 import type { UnitCommand } from './agent-message.ts';
 import type { UnitBundle } from './bundle-stream.ts';
@@ -17,33 +16,27 @@ export class Outbox {
   #configuration: AgentConfiguration | undefined;
   readonly #bundles = new Map<string, UnitBundle>();
   /** The newest of each kind for each unit. */
-  readonly #commands = new Map<string, Extract<OutboxItem, { type: 'command' }>>();
+  #commands: Map<string, Extract<OutboxItem, { type: 'command' }>> | undefined;
   #tunnels = 0;
-  #ended = false;
-  #failure: { readonly error: unknown } | undefined;
-  #wake: (() => void) | undefined;
 
   configure(configuration: AgentConfiguration): void {
     this.#configuration = configuration;
-    this.#wake?.();
   }
 
   /** Replaces a bundle of the same unit that was not taken yet. */
   submit(bundle: UnitBundle): void {
     this.#bundles.set(bundle.unit, bundle);
-    this.#wake?.();
   }
 
   /** A command about a unit; it follows the bundles that were submitted before it. */
   command(unit: string, command: UnitCommand): void {
+    this.#commands ??= new Map();
     this.#commands.set(`${command.type} ${unit}`, { type: 'command', unit, command });
-    this.#wake?.();
   }
 
   /** The agent is to open so many tunnels more. */
   openTunnels(count: number): void {
     this.#tunnels += count;
-    this.#wake?.();
   }
 
   /** The unit is not the agent's any more. */
@@ -51,35 +44,13 @@ export class Outbox {
     this.#bundles.delete(unit);
   }
 
-  /** Nothing more is handed out. */
-  end(): void {
-    this.#ended = true;
-    this.#wake?.();
+  /** What was taken and cannot be sent yet; a newer bundle of the unit stays. */
+  putBack(bundle: UnitBundle): void {
+    if (!this.#bundles.has(bundle.unit)) this.#bundles.set(bundle.unit, bundle);
   }
 
-  fail(error: unknown): void {
-    this.#failure ??= { error };
-    this.#wake?.();
-  }
-
-  throwIfFailed(): void {
-    if (this.#failure !== undefined) throw this.#failure.error;
-  }
-
-  /** Waits for the next item; undefined after `end`. Throws what `fail` was told, or the signal's reason. */
-  async next(signal: AbortSignal): Promise<OutboxItem | undefined> {
-    while (true) {
-      this.throwIfFailed();
-      if (this.#ended) return undefined;
-      const item = this.#take();
-      if (item !== undefined) return item;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#wake = resolve;
-      await abortable(promise, signal);
-    }
-  }
-
-  #take(): OutboxItem | undefined {
+  /** The next item, if there is one; no bundle when `withBundles` is false. */
+  take(withBundles = true): OutboxItem | undefined {
     if (this.#tunnels > 0) {
       const count = this.#tunnels;
       this.#tunnels = 0;
@@ -90,14 +61,14 @@ export class Outbox {
       this.#configuration = undefined;
       return { type: 'configuration', configuration };
     }
-    const [bundle] = this.#bundles.values();
+    const [bundle] = withBundles ? this.#bundles.values() : [];
     if (bundle !== undefined) {
       this.#bundles.delete(bundle.unit);
       return { type: 'bundle', bundle };
     }
-    const [command] = this.#commands;
+    const [command] = this.#commands ?? [];
     if (command === undefined) return undefined;
-    this.#commands.delete(command[0]);
+    this.#commands?.delete(command[0]);
     return command[1];
   }
 }

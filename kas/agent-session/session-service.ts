@@ -1,8 +1,9 @@
 import type { Metadata } from '@grpc/grpc-js';
-import type { CallContext, Handlers } from '../../lib/grpc/serve.ts';
+import type { Frames } from '../../lib/grpc/frames.ts';
+import type { PushCall, PushReceiver } from '../../lib/grpc/push-call.ts';
+import type { Handlers } from '../../lib/grpc/serve.ts';
 import type { ConnectRequest, ConnectResponse, SessionServer } from '../../proto/gen/kas/agent/v1/session.ts';
 import type { AgentInfo } from '../registry/registry.ts';
-import type { AgentMessage } from './agent-message.ts';
 import { Session, type SessionDeps } from './session.ts';
 import { toAgentMessage, toConnectResponse } from './session-messages.ts';
 
@@ -17,16 +18,65 @@ export interface AgentAuthenticator {
   }>;
 }
 
-/** kas.agent.v1.Session: agents connect here. */
+/** kas.agent.v1.Session: agents connect here. The listener must have `framesInterceptor`. */
 export function createSessionService(handlers: Handlers, authenticator: AgentAuthenticator, deps: SessionDeps): SessionServer {
-  async function* connect(requests: AsyncIterable<ConnectRequest>, context: CallContext): AsyncGenerator<ConnectResponse> {
-    const { agent, token } = await authenticator.authenticate(context.metadata, context.signal);
-    const session = new Session(deps, agent, token);
-    for await (const message of session.run(agentMessages(requests), context.signal)) yield toConnectResponse(message);
-  }
-  return { connect: handlers.bidi(connect) };
+  return { connect: handlers.push((call) => new SessionCall(authenticator, deps, call)) };
 }
 
-async function* agentMessages(requests: AsyncIterable<ConnectRequest>): AsyncGenerator<AgentMessage, void, void> {
-  for await (const request of requests) yield toAgentMessage(request);
+type Call = PushCall<ConnectResponse | Frames>;
+
+/** A call that becomes a session once the caller has proved who it is. */
+class SessionCall implements PushReceiver<ConnectRequest> {
+  readonly #call: Call;
+  readonly #deps: SessionDeps;
+  #session: Session | undefined;
+  #opening: Promise<void> | undefined;
+  #isOver = false;
+
+  constructor(authenticator: AgentAuthenticator, deps: SessionDeps, call: Call) {
+    this.#call = call;
+    this.#deps = deps;
+    this.#opening = this.#open(authenticator);
+  }
+
+  receive(request: ConnectRequest): Promise<void> | undefined {
+    const message = toAgentMessage(request);
+    if (this.#session !== undefined) return this.#session.receive(message);
+    return this.#opening?.then(() => this.#session?.receive(message));
+  }
+
+  halfClosed(): void {
+    if (this.#session !== undefined) this.#session.end();
+    else void this.#opening?.then(() => this.#session?.end());
+  }
+
+  flushed(): void {
+    this.#session?.flushed();
+  }
+
+  closed(): void {
+    this.#isOver = true;
+    this.#session?.closed().catch((error: unknown) => this.#deps.log.error('The end of a session failed', { err: error }));
+  }
+
+  /** Never rejects. */
+  async #open(authenticator: AgentAuthenticator): Promise<void> {
+    const call = this.#call;
+    try {
+      const { agent, token } = await authenticator.authenticate(call.metadata, call.signal);
+      if (this.#isOver) return;
+      this.#session = new Session(this.#deps, agent, token, {
+        get pending() {
+          return call.pending;
+        },
+        write: (message) => call.write('type' in message ? toConnectResponse(message) : message),
+        end: () => call.end(),
+        fail: (error) => call.fail(error),
+      });
+    } catch (error) {
+      call.fail(error);
+    } finally {
+      this.#opening = undefined;
+    }
+  }
 }

@@ -39,10 +39,10 @@ function project(path: string): ProjectInfo {
 
 /** Units at one commit, named after their ref. */
 const units: UnitSource = {
-  async *watch({ ref = 'default' }, signal) {
+  subscribe({ ref = 'default' }, subscriber) {
     const rendered = { commitId: ref, bundle: createBundle([]), incomplete: false };
-    yield { ref, commitId: ref, detectedAt: new Date(0), problems: [], rendered };
-    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    subscriber.next({ ref, commitId: ref, detectedAt: new Date(0), problems: [], rendered });
+    return () => undefined;
   },
 };
 

@@ -1,11 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { newestIn } from '../../lib/broadcast.ts';
 import type { CallContext, Handlers } from '../../lib/grpc/serve.ts';
 import type {
   AgentConfigurationServer,
   ConfigurationRequest,
   ConfigurationResponse,
 } from '../../proto/gen/gitlab/agent/agent_configuration/agent_configuration.ts';
-import type { AgentConfiguration, ConfigurationSource } from '../agent-session/agent-configuration.ts';
+import type { AgentConfiguration, ConfigurationSnapshot, ConfigurationSource } from '../agent-session/agent-configuration.ts';
 import type { SessionReports } from '../agent-session/session-reports.ts';
 import type { AgentAuthenticator } from '../agent-session/session-service.ts';
 import type { AgentConnection, AgentTracker } from '../agent-tracker/agent-tracker.ts';
@@ -54,7 +55,10 @@ async function* configurations(
   signal: AbortSignal,
 ): AsyncGenerator<ConfigurationResponse, void, void> {
   let known = processed;
-  for await (const snapshot of source.watch(token, agent, signal)) {
+  for await (const snapshot of newestIn<ConfigurationSnapshot>(
+    (subscriber) => source.subscribe(token, agent, subscriber),
+    signal,
+  )) {
     if (signal.aborted) return;
     await reports.configuration(agent, snapshot);
     const { configuration } = snapshot;

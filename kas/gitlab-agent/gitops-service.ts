@@ -1,3 +1,4 @@
+import { newestIn } from '../../lib/broadcast.ts';
 import { UserError } from '../../lib/errors.ts';
 import type { CallContext, Handlers } from '../../lib/grpc/serve.ts';
 import { Latest } from '../../lib/latest.ts';
@@ -6,7 +7,7 @@ import type {
   ObjectsToSynchronizeRequest,
   ObjectsToSynchronizeResponse,
 } from '../../proto/gen/gitlab/agent/gitops/gitops.ts';
-import type { AgentUnit, ConfigurationSource } from '../agent-session/agent-configuration.ts';
+import type { AgentUnit, ConfigurationSnapshot, ConfigurationSource } from '../agent-session/agent-configuration.ts';
 import type { UnitBundle } from '../agent-session/bundle-stream.ts';
 import type { SessionReports } from '../agent-session/session-reports.ts';
 import type { AgentAuthenticator } from '../agent-session/session-service.ts';
@@ -67,6 +68,7 @@ export function createGitopsService(handlers: Handlers, deps: GitopsServiceDeps)
 function validate({ projectId, paths }: ObjectsToSynchronizeRequest, maxPaths: number): void {
   if (projectId === '') throw new UserError('project_id is empty; name the project by its full path');
   if (paths.length === 0) throw new UserError('paths is empty; name a glob');
+  if (paths.some(({ glob }) => glob === '')) throw new UserError('a glob of paths is empty; write a glob');
   if (paths.length > maxPaths)
     throw new UserError(`maximum number of GitOps paths per manifest project is ${maxPaths}, but ${paths.length} was requested`);
 }
@@ -94,8 +96,8 @@ async function nextBundle(deps: GitopsServiceDeps, wanted: Wanted, call: LiveCal
   const onBundle = (bundle: UnitBundle): void => bundles.set(bundle);
   const feeds = new UnitFeeds({ registry, units, reports, agent, token, onBundle, onFault }, call.signal);
   const following = (async (): Promise<void> => {
-    for await (const { configuration } of configurations.watch(token, agent, call.signal))
-      feeds.configure(unitFor(configuration?.units ?? [], request));
+    const snapshots = newestIn<ConfigurationSnapshot>((one) => configurations.subscribe(token, agent, one), call.signal);
+    for await (const { configuration } of snapshots) feeds.configure(unitFor(configuration?.units ?? [], request));
   })().catch(onFault);
   try {
     for await (const bundle of bundles) {

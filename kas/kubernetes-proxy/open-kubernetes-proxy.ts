@@ -1,7 +1,9 @@
+import { newestIn } from '../../lib/broadcast.ts';
 import { formatListenAddress } from '../../lib/config-types.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { Part } from '../../lib/stages.ts';
 import { GitConfigurationSource, type GitConfigurationSourceDeps } from '../agent-configuration/git-configuration-source.ts';
+import type { ConfigurationSnapshot } from '../agent-session/agent-configuration.ts';
 import type { KubernetesApiConfig } from '../config/kas-config.ts';
 import type { FileRegistry } from '../registry/file-registry.ts';
 import type { AgentInfo } from '../registry/registry.ts';
@@ -52,7 +54,8 @@ export function fileAccess(registry: FileRegistry, source: Omit<GitConfiguration
     onChange: (listener: () => void) => registry.onChange(listener),
   };
   const configurations = new GitConfigurationSource({ ...source, registry: byName });
-  const watch = (agent: AgentInfo, signal: AbortSignal) => configurations.watch(agent.name, agent, signal);
+  const watch = (agent: AgentInfo, signal: AbortSignal) =>
+    newestIn<ConfigurationSnapshot>((subscriber) => configurations.subscribe(agent.name, agent, subscriber), signal);
   const policies = new AgentAccessPolicies({ watch, lingerMs: POLICY_LINGER_MS, log: source.log });
   const access = new ConfiguredAccess({ registry, configurations: policies });
   return { authorize: (credential, signal) => access.authorize(credential, signal), close: () => policies.close() };

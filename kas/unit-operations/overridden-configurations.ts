@@ -1,4 +1,4 @@
-import { newestOf } from '../../lib/latest.ts';
+import type { Subscriber } from '../../lib/broadcast.ts';
 import type { ConfigurationSnapshot, ConfigurationSource } from '../agent-session/agent-configuration.ts';
 import type { AgentInfo } from '../registry/registry.ts';
 import { type UnitOverrides, withOverrides } from './unit-overrides.ts';
@@ -13,22 +13,26 @@ export class OverriddenConfigurations implements ConfigurationSource {
     this.#overrides = overrides;
   }
 
-  /** As the source's `watch`, with a snapshot for each change of an override as well. */
-  watch(token: string, agent: AgentInfo, signal: AbortSignal): AsyncGenerator<ConfigurationSnapshot, void, void> {
-    return newestOf(async (publish, scope) => {
-      let newest: ConfigurationSnapshot | undefined;
-      const tell = (): void => {
-        if (newest !== undefined) publish(this.#override(newest, agent));
-      };
-      const unsubscribe = this.#overrides.onChange((agentId) => {
-        if (agentId === agent.id) tell();
-      });
-      try {
-        for await (newest of this.#source.watch(token, agent, scope)) tell();
-      } finally {
-        unsubscribe();
-      }
-    }, signal);
+  /** As the source's `subscribe`; each change of an override is told as well. */
+  subscribe(token: string, agent: AgentInfo, subscriber: Subscriber<ConfigurationSnapshot>): () => void {
+    let newest: ConfigurationSnapshot | undefined;
+    const tell = (): void => {
+      if (newest !== undefined) subscriber.next(this.#override(newest, agent));
+    };
+    const forget = this.#overrides.onChange((agentId) => {
+      if (agentId === agent.id) tell();
+    });
+    const unsubscribe = this.#source.subscribe(token, agent, {
+      next: (snapshot) => {
+        newest = snapshot;
+        tell();
+      },
+      failed: (error) => subscriber.failed(error),
+    });
+    return () => {
+      forget();
+      unsubscribe();
+    };
   }
 
   #override(snapshot: ConfigurationSnapshot, agent: AgentInfo): ConfigurationSnapshot {

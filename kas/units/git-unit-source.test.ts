@@ -1,5 +1,6 @@
 import { Writable } from 'node:stream';
 import { Kustomize } from 'kustomize-ts';
+import { newestIn } from '../../lib/broadcast.ts';
 import { createLogger } from '../../lib/log.ts';
 import { InProcessPollQueue } from '../change-detection/in-process-poll-queue.ts';
 import { RefWatcher } from '../change-detection/ref-watcher.ts';
@@ -91,7 +92,8 @@ class Line implements AsyncDisposable {
       ...request,
     };
     const watching = (async () => {
-      for await (const snapshot of this.#source.watch(full, signal)) into.push(snapshot);
+      const snapshots = newestIn<UnitSnapshot>((subscriber) => this.#source.subscribe(full, subscriber), signal);
+      for await (const snapshot of snapshots) into.push(snapshot);
     })();
     this.#watches.push(watching);
     return watching;

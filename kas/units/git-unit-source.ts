@@ -1,5 +1,5 @@
 import { AbortScope, sleep } from '../../lib/abort.ts';
-import { Latest } from '../../lib/latest.ts';
+import type { Subscriber } from '../../lib/broadcast.ts';
 import type { Logger } from '../../lib/log.ts';
 import { locationKey, type RefWatcher } from '../change-detection/ref-watcher.ts';
 import { SharedUnit } from './shared-unit.ts';
@@ -33,31 +33,18 @@ export class GitUnitSource implements UnitSource {
     this.#deps = deps;
   }
 
-  async *watch(request: UnitRequest, signal: AbortSignal): AsyncGenerator<UnitSnapshot, void, void> {
-    if (signal.aborted || this.#stopping.signal.aborted) return;
-    const snapshots = new Latest<UnitSnapshot>();
-    const close = (): void => snapshots.close();
-    signal.addEventListener('abort', close, { once: true });
-    this.#stopping.signal.addEventListener('abort', close, { once: true });
+  subscribe(request: UnitRequest, subscriber: Subscriber<UnitSnapshot>): () => void {
+    if (this.#stopping.signal.aborted) return () => undefined;
     const key = unitKey(request);
     const followed = this.#follow(key, request);
-    followed.unit.subscribe(snapshots);
-    try {
-      for await (const snapshot of snapshots) {
-        if (signal.aborted) return;
-        yield snapshot;
-      }
-      // A fault ends the watch with it.
-      if (!signal.aborted) await followed.done;
-    } finally {
-      signal.removeEventListener('abort', close);
-      this.#stopping.signal.removeEventListener('abort', close);
-      followed.unit.unsubscribe(snapshots);
+    const unsubscribe = followed.unit.subscribe(subscriber);
+    return () => {
+      unsubscribe();
       if (followed.unit.subscriberCount === 0) this.#linger(key, followed);
-    }
+    };
   }
 
-  /** Ends all watches; resolves when all work has ended. */
+  /** Nobody is told anything more; resolves when all work has ended. */
   async close(): Promise<void> {
     this.#stopping.abort(new DOMException('The source of units stops', 'AbortError'));
     await Promise.allSettled([...this.#followed.values()].map((followed) => followed.done));
@@ -75,18 +62,20 @@ export class GitUnitSource implements UnitSource {
     const { refs, renderer, pollPeriodMs, log } = this.#deps;
     const unit = new SharedUnit(request, { refs, renderer, pollPeriodMs, log: log.child({ project: request.project.path }) });
     const scope = new AbortScope(this.#stopping.signal);
-    const done = unit.run(scope.signal).finally(() => {
-      scope[Symbol.dispose]();
-      unit.end();
-      if (this.#followed.get(key)?.unit === unit) this.#followed.delete(key);
-    });
-    done.catch(() => undefined);
+    const done = unit
+      .run(scope.signal)
+      .catch((error: unknown) => unit.fail(error))
+      .finally(() => {
+        scope[Symbol.dispose]();
+        if (this.#followed.get(key)?.unit === unit) this.#followed.delete(key);
+      });
     const followed = { unit, scope, done, lingering: undefined };
     this.#followed.set(key, followed);
     return followed;
   }
 
   #linger(key: string, followed: Followed): void {
+    if (followed.lingering !== undefined || followed.scope.signal.aborted) return;
     const lingering = new AbortController();
     followed.lingering = lingering;
     sleep(this.#deps.lingerMs, AbortSignal.any([lingering.signal, followed.scope.signal])).then(

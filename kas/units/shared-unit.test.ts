@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Kustomize } from 'kustomize-ts';
+import { newestIn } from '../../lib/broadcast.ts';
 import { createLogger } from '../../lib/log.ts';
 import { InProcessPollQueue } from '../change-detection/in-process-poll-queue.ts';
 import { RefWatcher } from '../change-detection/ref-watcher.ts';
@@ -63,7 +64,8 @@ function request(token?: string): UnitRequest {
 function watch(wanted = request()): void {
   watching.push(
     (async () => {
-      for await (const snapshot of source.watch(wanted, stop.signal)) snapshots.push(snapshot);
+      const told = newestIn<UnitSnapshot>((subscriber) => source.subscribe(wanted, subscriber), stop.signal);
+      for await (const snapshot of told) snapshots.push(snapshot);
     })(),
   );
 }

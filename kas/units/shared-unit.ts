@@ -1,7 +1,7 @@
 import { sleep } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
+import { Broadcast, type Subscriber } from '../../lib/broadcast.ts';
 import { isAbort } from '../../lib/errors.ts';
-import type { Latest } from '../../lib/latest.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { SourceProblem } from '../../lib/source-problem.ts';
 import { forNewest } from '../change-detection/for-newest.ts';
@@ -34,8 +34,7 @@ const RETRY = { initialMs: 500, maxMs: 30_000, factor: 2, jitter: 0.5, resetAfte
 export class SharedUnit {
   readonly #deps: SharedUnitDeps;
   #request: UnitRequest;
-  readonly #subscribers = new Set<Latest<UnitSnapshot>>();
-  #snapshot: UnitSnapshot | undefined;
+  readonly #snapshots = new Broadcast<UnitSnapshot>();
   #good: RenderedUnit | undefined;
   /** Outcome of the newest commit that was rendered, good or not. */
   #last: { readonly commitId: string; readonly rendering: Rendering } | undefined;
@@ -51,21 +50,16 @@ export class SharedUnit {
   }
 
   get subscriberCount(): number {
-    return this.#subscribers.size;
+    return this.#snapshots.size;
   }
 
-  subscribe(subscriber: Latest<UnitSnapshot>): void {
-    this.#subscribers.add(subscriber);
-    if (this.#snapshot !== undefined) subscriber.set(this.#snapshot);
+  subscribe(subscriber: Subscriber<UnitSnapshot>): () => void {
+    return this.#snapshots.subscribe(subscriber);
   }
 
-  unsubscribe(subscriber: Latest<UnitSnapshot>): void {
-    this.#subscribers.delete(subscriber);
-  }
-
-  /** Nothing more comes: subscribers see the end. */
-  end(): void {
-    for (const subscriber of this.#subscribers) subscriber.close();
+  /** A fault of ours: nothing more comes. */
+  fail(error: unknown): void {
+    this.#snapshots.fail(error);
   }
 
   /** Resolves when `signal` fired and all work ended; rejects on a fault of ours. */
@@ -118,7 +112,7 @@ export class SharedUnit {
 
   #publishFailure({ ref, commitId, detectedAt }: CommitState, error: unknown): void {
     const problem = repositoryProblem(error) ?? FAULT;
-    const before = this.#snapshot;
+    const before = this.#snapshots.value;
     if (before?.commitId === commitId && before.problems.some(({ reason }) => reason === problem.reason)) return;
     this.#publish({ ref, commitId, detectedAt, problems: [problem], rendered: this.#good });
     const fields = { ref, commit: commitId };
@@ -127,14 +121,14 @@ export class SharedUnit {
   }
 
   #publishProblem({ ref, problem, detectedAt }: Extract<RefState, { kind: 'problem' }>): void {
-    const commitId = this.#snapshot?.commitId;
-    this.#publish({ ref: ref ?? this.#snapshot?.ref, commitId, detectedAt, problems: [problem], rendered: this.#good });
+    const before = this.#snapshots.value;
+    const commitId = before?.commitId;
+    this.#publish({ ref: ref ?? before?.ref, commitId, detectedAt, problems: [problem], rendered: this.#good });
     this.#logProblems(ref === undefined ? {} : { ref }, [problem]);
   }
 
   #publish(snapshot: UnitSnapshot): void {
-    this.#snapshot = snapshot;
-    for (const subscriber of this.#subscribers) subscriber.set(snapshot);
+    this.#snapshots.publish(snapshot);
   }
 
   #logCommit({ ref, commitId }: CommitState, { bundle, problems }: Rendering, durationMs: number): void {

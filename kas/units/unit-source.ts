@@ -1,3 +1,4 @@
+import type { Subscriber } from '../../lib/broadcast.ts';
 import type { Bundle } from '../../lib/bundle.ts';
 import type { SourceProblem } from '../../lib/source-problem.ts';
 import type { ProjectInfo } from '../registry/registry.ts';
@@ -35,6 +36,9 @@ export interface UnitSnapshot {
 }
 
 export interface UnitSource {
-  /** The present state, then one snapshot for each change; a slow reader sees the newest only. Ends when `signal` fires. */
-  watch(request: UnitRequest, signal: AbortSignal): AsyncIterable<UnitSnapshot>;
+  /**
+   * Tells the present state, if there is one, then each change; what was not told yet is replaced by what is newer. The
+   * returned function ends it.
+   */
+  subscribe(request: UnitRequest, subscriber: Subscriber<UnitSnapshot>): () => void;
 }

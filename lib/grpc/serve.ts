@@ -9,6 +9,7 @@ import type {
 } from '@grpc/grpc-js';
 import { isAbort, UnavailableError, UserError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { type PushCall, type PushReceiver, StreamPushCall } from './push-call.ts';
 import { PeerStatus, toStatus } from './status.ts';
 
 /** What a handler knows of its call. */
@@ -26,11 +27,17 @@ export interface CallContext {
 export class Handlers {
   readonly #log: Logger;
   readonly #stopping: AbortSignal;
+  readonly #running = new Set<AbortController>();
 
   /** `stopping` fires when the server is about to stop; it reaches every running call. */
   constructor(log: Logger, stopping: AbortSignal) {
     this.#log = log;
     this.#stopping = stopping;
+    // Once for all calls: adding a listener to a signal takes time in proportion to those it has.
+    const stop = (): void => {
+      for (const call of this.#running) call.abort(stopping.reason);
+    };
+    stopping.addEventListener('abort', stop, { once: true });
   }
 
   unary<Request, Response>(
@@ -66,6 +73,17 @@ export class Handlers {
     };
   }
 
+  /** For calls that are many and open for long: nothing runs while nothing happens. */
+  push<Request, Response>(open: (call: PushCall<Response>) => PushReceiver<Request>): handleBidiStreamingCall<Request, Response> {
+    return (call) => {
+      const { context, release } = this.#context(call);
+      const { signal } = context;
+      const fail = (error: unknown): void => void call.emit('error', this.#status(error, call.getPath(), signal));
+      const pushed = new StreamPushCall<Request, Response>(call, { signal, release, fail });
+      pushed.start(open(pushed));
+    };
+  }
+
   /** Writes what the handler yields, waiting whenever the transport is full, then ends the call with its status. */
   async #pump<Request, Response>(
     handle: () => AsyncIterable<Response>,
@@ -94,13 +112,12 @@ export class Handlers {
   #context(call: Cancellable): { context: CallContext; release: () => void } {
     const controller = new AbortController();
     const onCancelled = (): void => controller.abort(new DOMException('The caller went away', 'AbortError'));
-    const onStopping = (): void => controller.abort(this.#stopping.reason);
     call.on('cancelled', onCancelled);
-    if (this.#stopping.aborted) onStopping();
-    else this.#stopping.addEventListener('abort', onStopping, { once: true });
+    if (this.#stopping.aborted) controller.abort(this.#stopping.reason);
+    else this.#running.add(controller);
     return {
       context: { metadata: call.metadata, peer: call.getPeer(), signal: controller.signal },
-      release: () => this.#stopping.removeEventListener('abort', onStopping),
+      release: () => void this.#running.delete(controller),
     };
   }
 }

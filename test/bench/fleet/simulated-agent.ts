@@ -57,12 +57,13 @@ export class SimulatedAgent {
     const { host, port, ca } = this.#events.endpoint();
     const { localAddress } = this.#events;
     const scheme = ca === undefined ? 'http' : 'https';
+    const way = { host, port, localAddress, noDelay: true };
     const session = connect(`${scheme}://${host}:${port}`, {
       settings: { initialWindowSize: WINDOW_BYTES, enablePush: false },
       createConnection: (): Socket =>
         ca === undefined
-          ? connectTcp({ host, port, localAddress, noDelay: true })
-          : connectTls({ host, port, localAddress, ca, ALPNProtocols: ['h2'], servername: 'localhost' }),
+          ? connectTcp(way)
+          : connectTls({ ca, ALPNProtocols: ['h2'], servername: 'localhost', socket: connectTcp(way) }),
     });
     this.#session = session;
     const deadline = setTimeout(() => session.destroy(new Error('no connection in time')), CONNECT_TIMEOUT_MS);
