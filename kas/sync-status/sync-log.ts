@@ -34,7 +34,9 @@ interface UnitMemory {
  */
 export class SyncLog {
   readonly #log: Logger;
-  readonly #units = new Map<string, UnitMemory>();
+  /** By agent id, in the order in which agents came; by unit. */
+  readonly #agents = new Map<number, Map<string, UnitMemory>>();
+  #units = 0;
 
   constructor(log: Logger) {
     this.#log = log;
@@ -123,9 +125,13 @@ export class SyncLog {
 
   /** Units that left the agent's configuration. */
   forget(agent: AgentKey, isKnown: (unit: string) => boolean): void {
-    const prefix = `${agent.id}/`;
-    for (const key of this.#units.keys())
-      if (key.startsWith(prefix) && !isKnown(key.slice(prefix.length))) this.#units.delete(key);
+    const units = this.#agents.get(agent.id);
+    for (const name of units?.keys() ?? []) {
+      if (isKnown(name)) continue;
+      units?.delete(name);
+      this.#units -= 1;
+    }
+    if (units?.size === 0) this.#agents.delete(agent.id);
   }
 
   #failedObjects(fields: LogFields, objects: readonly ObjectResult[]): void {
@@ -141,15 +147,25 @@ export class SyncLog {
   }
 
   #unit(agent: AgentKey, name: string): UnitMemory {
-    const key = `${agent.id}/${name}`;
-    let unit = this.#units.get(key);
-    if (unit === undefined) {
-      unit = { sync: '', source: '', project: '', commit: '' };
-      this.#units.set(key, unit);
-      const [oldest] = this.#units.keys();
-      if (this.#units.size > MAX_UNITS && oldest !== undefined) this.#units.delete(oldest);
-    }
+    const units = this.#agents.get(agent.id) ?? new Map<string, UnitMemory>();
+    this.#agents.set(agent.id, units);
+    const known = units.get(name);
+    if (known !== undefined) return known;
+    const unit = { sync: '', source: '', project: '', commit: '' };
+    units.set(name, unit);
+    this.#units += 1;
+    if (this.#units > MAX_UNITS) this.#forgetOldest();
     return unit;
+  }
+
+  #forgetOldest(): void {
+    const [oldest] = this.#agents;
+    const [unit] = oldest?.[1].keys() ?? [];
+    if (oldest === undefined || unit === undefined) return;
+    const [agentId, units] = oldest;
+    units.delete(unit);
+    this.#units -= 1;
+    if (units.size === 0) this.#agents.delete(agentId);
   }
 
   #fields(agent: AgentKey, name: string): LogFields {
