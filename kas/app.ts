@@ -34,6 +34,7 @@ import { createGitopsService } from './gitlab-agent/gitops-service.ts';
 import type { GitlabClient } from './gitlab-api/gitlab-client.ts';
 import { UsageReporter } from './gitlab-api/usage-reporter.ts';
 import { createKubernetesProxy, fileAccess } from './kubernetes-proxy/open-kubernetes-proxy.ts';
+import { openLiveChanges } from './live-changes/open-live-changes.ts';
 import { KasMetrics } from './observability/kas-metrics.ts';
 import type { FileRegistry } from './registry/file-registry.ts';
 import { type OpenedRegistry, openRegistry } from './registry/open-registry.ts';
@@ -48,6 +49,7 @@ import { OverriddenConfigurations } from './unit-operations/overridden-configura
 import { BlobCache } from './units/blob-cache.ts';
 import { GitUnitSource } from './units/git-unit-source.ts';
 import { UnitRenderer } from './units/unit-renderer.ts';
+import { openWebhooks } from './webhooks/open-webhooks.ts';
 
 /** Calls that run when kas stops have so long to end by themselves. */
 const CALL_GRACE_MS = 1_000;
@@ -94,6 +96,8 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
     tokenCheckPeriodMs,
   };
   const tunnels = new TunnelRegistry();
+  const agents = new AgentTunnels(tunnels);
+  const live = openLiveChanges(config.liveChanges, { agents, apiSecret, log });
   const bundles = new BundleCache(BUNDLE_CACHE_BYTES);
   const native = createSessionService(agentHandlers, agentAuth, {
     ...sessions,
@@ -102,6 +106,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
     sessions: new Sessions(agentListener.draining, SESSION_DRAIN_MS),
     commands: shared.agentCommands,
     tunnels,
+    liveChanges: live.followers,
     metrics: usage?.counting(metrics) ?? metrics,
     version: VERSION,
   });
@@ -124,20 +129,21 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
     tracker,
     gitaly: sources.gitaly,
     pushes: sources.refs,
+    changes: live.changes,
     log,
   };
   const handlers = await serveApi(apiListener, api);
-  const agents = new AgentTunnels(tunnels);
   const forwarder = new CallForwarder(auth, agents);
   apiListener.serveOthers((method) => handlers.bidi((messages, call) => forwarder.forward(method, messages, call)));
 
+  const webhooks = await openWebhooks(config.webhooks, { pushes: sources.refs, remotes: fileRegistry, log });
   const proxy = openProxy(config, { agents, fileRegistry, sources, log });
 
   await runStages(
     [
       [observability],
       [sources, registryPart(registry, gitlabClient), ...(usage === undefined ? [] : [usage]), ...shared.parts],
-      [agentListener, apiListener, ...(proxy === undefined ? [] : [proxy]), ...shared.servers],
+      [agentListener, apiListener, ...(proxy === undefined ? [] : [proxy]), ...webhooks, ...live.servers, ...shared.servers],
       [announcement(agentListener, apiListener, observability, log)],
     ],
     { graceMs: STAGE_GRACE_MS, onStopping: () => observability.setReady(false) },

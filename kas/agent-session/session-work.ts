@@ -1,5 +1,6 @@
 import { isAbort, UnavailableError } from '../../lib/errors.ts';
 import { NewestWorker } from '../../lib/newest-worker.ts';
+import type { ObjectCachePolicy } from '../../lib/object-cache-policy.ts';
 import type { AgentInfo, Registry } from '../registry/registry.ts';
 import type { UnitSource } from '../units/unit-source.ts';
 import type { AgentConfiguration, ConfigurationSnapshot, ConfigurationSource } from './agent-configuration.ts';
@@ -12,6 +13,13 @@ export interface SessionWorkDeps {
   readonly configurations: ConfigurationSource;
   readonly units: UnitSource;
   readonly reports: SessionReports;
+  readonly liveChanges: LiveChanges;
+}
+
+/** Where changes of what agents keep go on to. */
+export interface LiveChanges {
+  /** For one session, told of each configuration; ends with the signal. */
+  follow(agentId: number, signal: AbortSignal): { configure(policy: ObjectCachePolicy): void };
 }
 
 /** Where a session's work leads to. */
@@ -35,6 +43,7 @@ export class SessionWork {
   readonly #configurations: NewestWorker<ConfigurationSnapshot>;
   readonly #checks: NewestWorker<undefined>;
   readonly #feeds: UnitFeeds;
+  readonly #live: { configure(policy: ObjectCachePolicy): void };
   #unsubscribe: (() => void)[] = [];
   #sent: Omit<AgentConfiguration, 'commitId'> | undefined;
 
@@ -49,6 +58,7 @@ export class SessionWork {
     this.#sink = sink;
     this.#configurations = new NewestWorker((snapshot) => this.#configure(snapshot), failed);
     this.#checks = new NewestWorker(() => this.#check(signal), failed);
+    this.#live = deps.liveChanges.follow(agent.id, signal);
     const { registry, units, reports } = deps;
     const onBundle = (bundle: UnitBundle): void => sink.bundle(bundle);
     this.#feeds = new UnitFeeds({ registry, units, reports, agent, token, onBundle, onFault: failed }, signal);
@@ -78,6 +88,7 @@ export class SessionWork {
     if (configuration === undefined || this.#stopping.signal.aborted || this.#isSent(configuration)) return;
     this.#sent = configuration;
     this.#sink.configure(configuration);
+    this.#live.configure(configuration.objectCache);
     for (const unit of this.#feeds.configure(configuration.units)) this.#sink.withdraw(unit);
   }
 

@@ -14,7 +14,7 @@ import { jittered } from './jitter.ts';
 import { Outbox } from './outbox.ts';
 import { ReportAssembler } from './report-assembler.ts';
 import type { SessionMetrics, SessionReports } from './session-reports.ts';
-import { SessionWork } from './session-work.ts';
+import { type LiveChanges, SessionWork } from './session-work.ts';
 import type { Sessions, WatchedSession } from './sessions.ts';
 import type { Transfer, Transfers } from './transfers.ts';
 
@@ -28,6 +28,7 @@ export interface SessionDeps {
   readonly tracker: AgentTracker;
   readonly commands: AgentCommands;
   readonly tunnels: SessionTunnels;
+  readonly liveChanges: LiveChanges;
   readonly reports: SessionReports;
   readonly metrics: SessionMetrics;
   readonly log: Logger;

@@ -47,13 +47,34 @@ export interface KasConfig {
       readonly authenticationSecretEncoding: 'base64' | 'raw';
     };
   };
+  /** Of what agents keep, on their way to RoR and pages. */
+  readonly liveChanges: {
+    /** Of one agent. */
+    readonly rateLimit: RateLimitConfig;
+    /** As in Rails' cable.yml; empty: none. */
+    readonly channelPrefix: string;
+    /** Where pages connect; undefined: nowhere. */
+    readonly cable: { readonly address: ListenAddress; readonly tls: TlsFiles | undefined } | undefined;
+  };
   /** Where other replicas call this one; needed with `redis`. */
   readonly privateApi: PrivateApiConfig | undefined;
   /** What replicas share; undefined for a kas that is alone. */
   readonly redis: RedisConfig | undefined;
+  /** Where Git hosts tell of pushes. */
+  readonly webhooks: WebhooksConfig | undefined;
   /** Either this or `registry`. */
   readonly gitlab: GitlabConfig | undefined;
   readonly registry: { readonly file: string } | undefined;
+}
+
+export interface WebhooksConfig {
+  readonly listen: { readonly address: ListenAddress; readonly tls: TlsFiles | undefined };
+  readonly maxBodyBytes: number;
+  readonly sources: readonly {
+    readonly name: string;
+    readonly host: 'github' | 'gitlab' | 'gitea' | 'bitbucket';
+    readonly secretFile: string;
+  }[];
 }
 
 export interface GitlabConfig {

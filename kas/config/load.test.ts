@@ -28,21 +28,27 @@ test('the example names every setting, those that are off in comments', async ()
     },
     urlPathPrefix: '/',
   });
+  const cable = /^  # cable:\n(?:  #   .*\n)+/m;
+  const withCable = withReplicas.replace(cable, (found) => found.replaceAll(/^  # /gm, '  '));
+  expect(parseKasConfig(withCable, example).liveChanges.cable).toMatchObject({ address: { port: 8156 }, tls: expect.anything() });
   const withGitlab = withTls.replace(/^# gitlab:\n(?:#.*\n)+/m, (section) => section.replaceAll(/^# /gm, ''));
   expect(parseKasConfig(withGitlab.replace(/^registry:\n(?: .*\n)*/m, ''), example).gitlab).toBeDefined();
+  const withWebhooks = withTls.replace(/^# webhooks:\n(?:#.*\n)+/m, (section) => section.replaceAll(/^# /gm, ''));
+  expect(parseKasConfig(withWebhooks, example).webhooks?.sources).toHaveLength(1);
   // What is instead of something else.
   const text = withReplicas.replace(/^( *)# ( *[a-z_]+:.*)$/gm, '$1$2');
   expect(complete.agent.listen.tls).toBeDefined();
   expect(complete.api.listen.tls).toBeDefined();
   expect(complete.privateApi).toBeDefined();
   expect(complete.redis).toMatchObject({ keyPrefix: 'gitlab-kas', dialTimeoutMs: 5_000 });
-  const named = new Set([...text.matchAll(/^(?:#? *)([a-z_]+):/gm)].map((match) => match[1]));
+  const named = new Set([...text.matchAll(/^(?:#? *(?:- )?)([a-z_]+):/gm)].map((match) => match[1]));
   expect(named).toEqual(new Set(keysOf(kasConfigSchema)));
 });
 
 /** All keys that the schema knows, at any depth. */
 function keysOf(schema: z.core.$ZodType): string[] {
   if (schema instanceof z.ZodObject) return Object.entries(schema.shape).flatMap(([key, member]) => [key, ...keysOf(member)]);
+  if (schema instanceof z.ZodArray) return keysOf(schema.element);
   const { def } = schema._zod;
   if (schema instanceof z.ZodPipe) return keysOf(schema.def.in);
   return 'innerType' in def && def.innerType instanceof z.ZodType ? keysOf(def.innerType) : [];

@@ -10,6 +10,7 @@ import type {
   RateLimitConfig,
   RedisConfig,
   TlsFiles,
+  WebhooksConfig,
 } from './kas-config.ts';
 import { type KasConfigFile, kasConfigSchema } from './schema.ts';
 
@@ -32,7 +33,7 @@ export function parseKasConfig(text: string, file: string): KasConfig {
 }
 
 function compile(file: KasConfigFile, folder: string): KasConfig {
-  const { agent, gitaly, observability, api, private_api, redis, gitlab, registry } = file;
+  const { agent, gitaly, observability, api, live_changes, private_api, redis, webhooks, gitlab, registry } = file;
   return {
     agent: {
       listen: {
@@ -82,8 +83,17 @@ function compile(file: KasConfigFile, folder: string): KasConfig {
         authenticationSecretEncoding: api.listen.authentication_secret_encoding,
       },
     },
+    liveChanges: {
+      rateLimit: rateLimit(live_changes.rate_limit),
+      channelPrefix: live_changes.action_cable_channel_prefix,
+      cable:
+        live_changes.cable === undefined
+          ? undefined
+          : { address: live_changes.cable.listen.address, tls: tls(live_changes.cable.listen, folder) },
+    },
     privateApi: private_api === undefined ? undefined : compilePrivateApi(private_api, folder),
     redis: redis === undefined ? undefined : compileRedis(redis, folder),
+    webhooks: webhooks === undefined ? undefined : compileWebhooks(webhooks, folder),
     gitlab: gitlab === undefined ? undefined : compileGitlab(gitlab, folder),
     registry: registry === undefined ? undefined : { file: resolve(folder, registry.file) },
   };
@@ -95,6 +105,17 @@ function compileKubernetesApi(
 ): KubernetesApiConfig {
   const urlPathPrefix = prefix.endsWith('/') ? prefix : `${prefix}/`;
   return { listen: { address: listen.address, tls: tls(listen, folder) }, urlPathPrefix };
+}
+
+function compileWebhooks(
+  { listen, max_body_size, sources }: NonNullable<KasConfigFile['webhooks']>,
+  folder: string,
+): WebhooksConfig {
+  return {
+    listen: { address: listen.address, tls: tls(listen, folder) },
+    maxBodyBytes: max_body_size,
+    sources: sources.map(({ name, host, secret_file }) => ({ name, host, secretFile: resolve(folder, secret_file) })),
+  };
 }
 
 function compileGitlab(gitlab: NonNullable<KasConfigFile['gitlab']>, folder: string): GitlabConfig {

@@ -88,6 +88,33 @@ const gitlab = z.strictObject({
     .default(['cilium_alert']),
 });
 
+const webhooks = z
+  .strictObject({
+    listen: z
+      .strictObject({ address: listenAddress().prefault('127.0.0.1:8156'), ...tlsFiles })
+      .superRefine(bothOrNone)
+      .prefault({}),
+    max_body_size: byteSize({ min: 1024 }).prefault('5Mi'),
+    sources: z
+      .array(
+        z.strictObject({
+          name: z.string().regex(/^[\w.-]+$/, 'must be made of letters, digits, "_", "-" and "."; write it like github-shop'),
+          host: z.enum(['github', 'gitlab', 'gitea', 'bitbucket']),
+          secret_file: file,
+        }),
+      )
+      .min(1, 'is empty; name a source'),
+  })
+  .superRefine(({ sources }, context) => {
+    for (const [index, { name }] of sources.entries())
+      if (sources.findIndex((other) => other.name === name) !== index)
+        context.addIssue({
+          code: 'custom',
+          path: ['sources', index, 'name'],
+          message: 'is used by another source; choose another name',
+        });
+  });
+
 const gitaly = z.strictObject({
   global_api_rate_limit: rateLimit(1000).prefault({}),
   per_server_api_rate_limit: rateLimit(200).prefault({}),
@@ -110,6 +137,16 @@ const api = z.strictObject({
       ...tlsFiles,
     })
     .superRefine(bothOrNone),
+});
+
+const liveChanges = z.strictObject({
+  rate_limit: rateLimit(50, 500).prefault({}),
+  action_cable_channel_prefix: z.string().default(''),
+  cable: z
+    .strictObject({
+      listen: z.strictObject({ address: listenAddress().prefault('127.0.0.1:8156'), ...tlsFiles }).superRefine(bothOrNone),
+    })
+    .optional(),
 });
 
 const redisTls = z
@@ -166,8 +203,10 @@ export const kasConfigSchema = z
     gitaly: gitaly.prefault({}),
     observability: observability.prefault({}),
     api,
+    live_changes: liveChanges.prefault({}),
     private_api: privateApi.optional(),
     redis: redis.optional(),
+    webhooks: webhooks.optional(),
     gitlab: gitlab.optional(),
     registry: z.strictObject({ file }).optional(),
   })
