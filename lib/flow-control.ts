@@ -12,6 +12,15 @@ const MESSAGE_BYTES = 32;
 /** How far a last message may go beyond the credit. */
 const MAX_MESSAGE_BYTES = 1 << 20;
 
+/** What is sent of bytes in one message. */
+const PIECE_BYTES = 256 << 10;
+
+/** Bytes in pieces of which each fits a message. */
+export function* pieces(bytes: Buffer): Generator<Buffer, void, void> {
+  if (bytes.length <= PIECE_BYTES) yield bytes;
+  else for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES);
+}
+
 function cost(chunk: Buffer): number {
   return chunk.length + MESSAGE_BYTES;
 }

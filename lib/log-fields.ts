@@ -5,6 +5,8 @@ export interface LogFields {
   readonly connectionId?: string;
   readonly project?: string;
   readonly repository?: string;
+  /** Name of a source of webhooks. */
+  readonly webhook?: string;
   readonly ref?: string;
   readonly commit?: string;
   readonly unit?: string;
@@ -36,6 +38,8 @@ export interface LogFields {
   readonly method?: string;
   /** Of a URL, without its query. */
   readonly path?: string;
+  /** What a connection goes on with after its request, such as `websocket`. */
+  readonly protocol?: string;
   /** Who asks: `user:ann`, `job:17`. */
   readonly user?: string;
   /** Whose rights a request has in the cluster. */

@@ -1,4 +1,4 @@
-import { ReceiveQueue, SendCredit, type WindowBudget } from '../../lib/flow-control.ts';
+import { pieces, ReceiveQueue, SendCredit, type WindowBudget } from '../../lib/flow-control.ts';
 import type { AnswerEnd, AnswerHead, RequestHead, ServeRequest, ServeResponse } from '../../proto/gen/kas/agent/v1/tunnel.ts';
 
 /** Why a request is not answered: what the caller is told. */
@@ -42,7 +42,12 @@ export class IncomingRequest {
     this.#send({ message: { $case: 'head', value: head } });
   }
 
-  /** Resolves when more may be written; rejects when nobody reads any more. */
+  /** Bytes of any number. Resolves when more may be written; rejects when nobody reads any more. */
+  async writeBytes(bytes: Buffer): Promise<void> {
+    for (const piece of pieces(bytes)) await this.write(piece);
+  }
+
+  /** As `writeBytes`, for what goes as one message, of at most 1 MiB. */
   async write(data: Buffer): Promise<void> {
     await this.#credit.take(data);
     this.#send({ message: { $case: 'data', value: data } });

@@ -91,7 +91,7 @@ export class KubernetesRequests {
       const head = await answered;
       if (head[':status'] === 401) this.#access.renew(lease.credentials);
       request.answer({ status: head[':status'] ?? 0, headers: answerHeaders(head) });
-      for await (const chunk of stream as AsyncIterable<Buffer>) await request.write(chunk);
+      for await (const chunk of stream as AsyncIterable<Buffer>) await request.writeBytes(chunk);
       if (stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR) throw lease.connection.explain(stream, failure);
       request.end();
     } catch (error) {

@@ -79,12 +79,12 @@ async function send(connection: Socket, method: string, path: string, headers: O
 async function tunnel(socket: Duplex, first: Buffer, request: IncomingRequest): Promise<void> {
   socket.on('error', () => undefined);
   void pump(request, socket);
-  if (first.length > 0) await request.write(first);
+  if (first.length > 0) await request.writeBytes(first);
   await writeAll(socket, request);
 }
 
 async function writeAll(source: AsyncIterable<Buffer>, request: IncomingRequest): Promise<void> {
-  for await (const chunk of source) await request.write(chunk);
+  for await (const chunk of source) await request.writeBytes(chunk);
 }
 
 /** How it ends shows in what is read from the socket. */

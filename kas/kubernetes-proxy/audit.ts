@@ -1,4 +1,5 @@
-import { isAbort } from '../../lib/errors.ts';
+import type { IncomingMessage } from 'node:http';
+import { isAbort, toError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { LogFields } from '../../lib/log-fields.ts';
 import type { Grant } from './access.ts';
@@ -13,9 +14,10 @@ export class Audit {
   #caller: LogFields = {};
   #status = 0;
 
-  constructor(log: Logger, method: string, url: string) {
+  constructor(log: Logger, { method = '', url = '', headers }: IncomingMessage, isUpgrade: boolean) {
     this.#log = log;
-    this.#request = { method, path: url.split('?', 1)[0] ?? '' };
+    const protocol = isUpgrade && headers.upgrade !== undefined ? { protocol: headers.upgrade } : {};
+    this.#request = { method, path: url.split('?', 1)[0] ?? '', ...protocol };
   }
 
   /** What the credential says, before it is proved. */
@@ -49,7 +51,8 @@ export class Audit {
     const outcome = left ? 'caller went away' : this.hasAnswer ? 'cut short' : undefined;
     this.#write({
       status: this.hasAnswer || left ? this.#status : status.code,
-      ...(outcome === undefined ? { reason: status.reason, detail: status.message } : { outcome }),
+      ...(outcome === undefined ? { reason: status.reason } : { outcome }),
+      ...(left ? {} : { detail: known === undefined ? toError(error).message : known.message }),
     });
     return status;
   }

@@ -66,7 +66,7 @@ export async function forwardUpgrade(
       `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\nVia: ${VIA}\r\n${lines.join('\r\n')}\r\n\r\n`,
       'latin1',
     );
-    if (first.length > 0) await request.write(first);
+    if (first.length > 0) await request.writeBytes(first);
     send(socket, request);
   } else {
     const response = answerPlainly();
@@ -87,7 +87,7 @@ export async function forwardUpgrade(
 function send(source: Readable, request: AgentRequest): void {
   source.on('data', (chunk: Buffer) => {
     source.pause();
-    request.write(chunk).then(
+    request.writeBytes(chunk).then(
       () => source.resume(),
       // Nobody waits for it any more; what still comes is let go, so that the connection can serve another request.
       () => source.resume(),

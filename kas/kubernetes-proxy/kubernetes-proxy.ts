@@ -35,7 +35,7 @@ export class KubernetesProxy {
     const gone = new AbortController();
     response.once('close', () => gone.abort(new DOMException('The caller went away', 'AbortError')));
     response.on('error', () => undefined);
-    const audit = new Audit(this.#deps.log, request.method ?? '', request.url ?? '');
+    const audit = new Audit(this.#deps.log, request, false);
     try {
       const done = await this.#serve(request, '', audit, gone.signal, (agent, head) =>
         forward(agent, head, request, response, (status) => audit.answered(status)),
@@ -53,7 +53,7 @@ export class KubernetesProxy {
     const gone = new AbortController();
     socket.once('close', () => gone.abort(new DOMException('The caller went away', 'AbortError')));
     socket.on('error', () => socket.destroy());
-    const audit = new Audit(this.#deps.log, request.method ?? '', request.url ?? '');
+    const audit = new Audit(this.#deps.log, request, true);
     const protocol = request.headers.upgrade ?? '';
     const plainly = (): ServerResponse => plainResponse(request, socket);
     try {

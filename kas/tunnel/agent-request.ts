@@ -1,5 +1,5 @@
 import { UnavailableError } from '../../lib/errors.ts';
-import { ReceiveQueue, SendCredit, type WindowBudget } from '../../lib/flow-control.ts';
+import { pieces, ReceiveQueue, SendCredit, type WindowBudget } from '../../lib/flow-control.ts';
 import type { AnswerEnd, AnswerHead, RequestHead, ServeRequest, ServeResponse } from '../../proto/gen/kas/agent/v1/tunnel.ts';
 
 /** The agent could not have the request answered, and says why. */
@@ -60,7 +60,12 @@ export class AgentRequest implements Disposable {
     this.#send({ $case: 'head', value: head });
   }
 
-  /** Resolves when more may be sent; rejects when the request has ended. */
+  /** Bytes of any number. Resolves when more may be sent; rejects when the request has ended. */
+  async writeBytes(bytes: Buffer): Promise<void> {
+    for (const piece of pieces(bytes)) await this.write(piece);
+  }
+
+  /** As `writeBytes`, for what goes as one message, of at most 1 MiB. */
   async write(data: Buffer): Promise<void> {
     await this.#credit.take(data);
     this.#send({ $case: 'data', value: data });
