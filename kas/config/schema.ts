@@ -91,7 +91,7 @@ const gitlab = z.strictObject({
 const webhooks = z
   .strictObject({
     listen: z
-      .strictObject({ address: listenAddress().prefault('127.0.0.1:8156'), ...tlsFiles })
+      .strictObject({ address: listenAddress().prefault('127.0.0.1:8157'), ...tlsFiles })
       .superRefine(bothOrNone)
       .prefault({}),
     max_body_size: byteSize({ min: 1024 }).prefault('5Mi'),

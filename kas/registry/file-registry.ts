@@ -51,6 +51,11 @@ export class FileRegistry implements Registry {
     return [...this.#loaded.content.agents.values()];
   }
 
+  /** Paths of the projects whose repository is at this address of a Git host (see `repositoryUrlKey`). */
+  projectsAt(urlKey: string): readonly string[] {
+    return [...this.#loaded.content.projects].flatMap(([path, { remote }]) => (remote === urlKey ? [path] : []));
+  }
+
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

@@ -5,6 +5,7 @@ import { UserError } from '../../lib/errors.ts';
 import { parseYamlConfig } from '../../lib/yaml-config.ts';
 import { parseGitalyAddress } from '../gitaly/gitaly-address.ts';
 import type { AgentInfo, ProjectInfo } from './registry.ts';
+import { repositoryUrlKey } from './repository-url.ts';
 
 /** What a registry file says, with everything it names looked up. */
 export interface RegistryContent {
@@ -36,6 +37,8 @@ export interface RegisteredProject {
   readonly public: boolean;
   /** Names of the agents that may read it. */
   readonly agents: ReadonlySet<string>;
+  /** Address of its repository at a Git host, see `repositoryUrlKey`. */
+  readonly remote: string | undefined;
 }
 
 /** An RFC 1123 label, as in GitLab. */
@@ -83,6 +86,7 @@ export const registrySchema = z
           relative_path: z.string().min(1).optional(),
           public: z.boolean().default(false),
           agents: z.array(name).default([]),
+          remote: z.string().min(1).optional(),
         }),
       )
       .default([]),
@@ -114,6 +118,8 @@ export const registrySchema = z
       if (!projects.has(agent.project))
         issue(['agents', index, 'project'], `there is no project "${agent.project}"; add it to projects`);
     for (const [index, project] of registry.projects.entries()) {
+      if (project.remote !== undefined && repositoryUrlKey(project.remote) === undefined)
+        issue(['projects', index, 'remote'], 'is not the address of a repository; write it like https://github.com/shop/web.git');
       if (!Object.hasOwn(registry.gitaly_servers, project.gitaly))
         issue(['projects', index, 'gitaly'], `there is no server "${project.gitaly}"; add it to gitaly_servers`);
       for (const [position, agent] of project.agents.entries())
@@ -148,7 +154,9 @@ export async function readRegistryFile(file: string): Promise<RegistryContent> {
     const gitaly = servers.get(entry.gitaly) ?? { address: '', token: '' };
     const relativePath = entry.relative_path ?? `${entry.path}.git`;
     const location = { gitaly, storageName: entry.storage_name, relativePath, glRepository: '', glProjectPath: entry.path };
-    return [entry.path, { project: { path: entry.path, location }, public: entry.public, agents: new Set(entry.agents) }];
+    const project = { path: entry.path, location };
+    const remote = entry.remote === undefined ? undefined : repositoryUrlKey(entry.remote);
+    return [entry.path, { project, public: entry.public, agents: new Set(entry.agents), remote }];
   });
   return {
     agents: new Map(parsed.agents.map((agent) => [agent.name, agent])),
