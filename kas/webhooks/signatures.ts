@@ -37,7 +37,7 @@ export function isSigned(host: GitHost, { headers, body }: SignedRequest, secret
     case 'gitlab':
       return secret.startsWith(SIGNING_TOKEN)
         ? isStandardWebhook(headers, body, secret, nowMs)
-        : isSame(Buffer.from(text(headers['x-gitlab-token'])), Buffer.from(secret));
+        : isSame(Buffer.from(text(headers['x-gitlab-token']), 'latin1'), Buffer.from(secret));
   }
 }
 
