@@ -101,7 +101,11 @@ export class SimulatedAgent {
       if (code !== undefined && code !== '0') failed(`grpc-status ${String(code)} ${String(headers['grpc-message'] ?? '')}`);
     };
     stream.on('response', status);
-    stream.on('trailers', status);
+    stream.once('trailers', (headers) => {
+      status(headers);
+      // The call is over then, though this end of the stream is open.
+      session.destroy();
+    });
     stream.on('data', (data: Buffer) => this.#data(data));
     stream.on('error', (error: NodeJS.ErrnoException) => failed(error.code ?? error.message));
     stream.once('close', () => session.destroy());
