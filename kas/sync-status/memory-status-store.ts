@@ -1,26 +1,20 @@
 import { abortable } from '../../lib/abort.ts';
+import { type AgentUnits, changedUnits, configuredUnits, NO_UNITS, withChange, withConfigurationState } from './agent-units.ts';
 import type { AgentKey, StatusChange, StatusStore, UnitSelector } from './status-store.ts';
-import { newUnitRecord, statusOf, type UnitRecord, withDrift, withEvent, withObjects, withSync } from './unit-record.ts';
+import { matchesAgent, StatusWatcher, type UnitKey } from './status-watcher.ts';
+import { statusOf, type UnitRecord, withDrift, withEvent, withObjects, withSync } from './unit-record.ts';
 import type { ClusterEvent, Drift, ObjectReport, SyncReport, UnitSourceState, UnitStatus } from './unit-status.ts';
 
 interface AgentRecord {
   readonly agent: AgentKey;
   readonly connections: Set<bigint>;
-  readonly units: Map<string, UnitRecord>;
-  /** Whether `setUnits` said which units there are. */
-  configured: boolean;
+  state: AgentUnits;
 }
-
-/** Units that an agent may report before its configuration was read. */
-const MAX_UNCONFIRMED_UNITS = 1_000;
-
-/** Name under which problems of the configuration itself are listed. */
-const CONFIGURATION_UNIT = '';
 
 /** The status of one kas process: lost with it, and rebuilt from Git and from what agents report when they are back. */
 export class MemoryStatusStore implements StatusStore {
   readonly #agents = new Map<number, AgentRecord>();
-  readonly #watchers = new Set<Watcher>();
+  readonly #watchers = new Set<StatusWatcher>();
   readonly #now: () => Date;
 
   constructor(now: () => Date = () => new Date()) {
@@ -39,25 +33,11 @@ export class MemoryStatusStore implements StatusStore {
   }
 
   async setUnits(agent: AgentKey, units: readonly { readonly name: string; readonly project: string }[]): Promise<void> {
-    const record = this.#agent(agent);
-    record.configured = true;
-    const wanted = new Set(units.map((unit) => unit.name));
-    for (const name of record.units.keys()) if (name !== CONFIGURATION_UNIT && !wanted.has(name)) this.#remove(record, name);
-    for (const { name, project } of units) {
-      const known = record.units.get(name);
-      if (known === undefined) this.#put(record, newUnitRecord(name, project, this.#now()));
-      else if (known.project !== project) this.#put(record, { ...known, project });
-    }
+    this.#apply(agent, (state) => configuredUnits(state, units, this.#now()));
   }
 
   async setConfigurationState(agent: AgentKey, state: UnitSourceState | undefined): Promise<void> {
-    const record = this.#agent(agent);
-    if (state === undefined) {
-      this.#remove(record, CONFIGURATION_UNIT);
-      return;
-    }
-    const known = record.units.get(CONFIGURATION_UNIT) ?? newUnitRecord(CONFIGURATION_UNIT, state.project, this.#now());
-    this.#put(record, { ...known, project: state.project, source: state, applied: state.rendered });
+    this.#apply(agent, (before) => withConfigurationState(before, state, this.#now()));
   }
 
   async setSource(agent: AgentKey, unit: string, state: UnitSourceState): Promise<void> {
@@ -92,7 +72,7 @@ export class MemoryStatusStore implements StatusStore {
   }
 
   async *watch(selector: UnitSelector, signal: AbortSignal): AsyncGenerator<StatusChange, void, void> {
-    const watcher = new Watcher(selector);
+    const watcher = new StatusWatcher(selector);
     this.#watchers.add(watcher);
     try {
       for (const [record, unit] of this.#selected(selector)) watcher.changed(record.agent, unit.unit);
@@ -113,7 +93,7 @@ export class MemoryStatusStore implements StatusStore {
 
   #change({ agentId, unit }: UnitKey): StatusChange {
     const record = this.#agents.get(agentId);
-    const unitRecord = record?.units.get(unit);
+    const unitRecord = record?.state.units.get(unit);
     if (record === undefined || unitRecord === undefined) return { type: 'removed', agentId, unit };
     return { type: 'unit', status: this.#status(record, unitRecord) };
   }
@@ -127,7 +107,7 @@ export class MemoryStatusStore implements StatusStore {
     return records
       .sort((a, b) => a.agent.id - b.agent.id)
       .flatMap((record) =>
-        [...record.units.values()]
+        [...record.state.units.values()]
           .filter((unit) => selector.unit === undefined || selector.unit === unit.unit)
           .sort((a, b) => (a.unit < b.unit ? -1 : 1))
           .map((unit): [AgentRecord, UnitRecord] => [record, unit]),
@@ -137,77 +117,28 @@ export class MemoryStatusStore implements StatusStore {
   #agent(agent: AgentKey): AgentRecord {
     let record = this.#agents.get(agent.id);
     if (record === undefined) {
-      record = { agent, connections: new Set(), units: new Map(), configured: false };
+      record = { agent, connections: new Set(), state: NO_UNITS };
       this.#agents.set(agent.id, record);
     }
     return record;
   }
 
   #update(agent: AgentKey, unit: string, change: (record: UnitRecord) => UnitRecord): void {
+    this.#apply(agent, (state) => withChange(state, unit, change, this.#now()));
+  }
+
+  #apply(agent: AgentKey, change: (state: AgentUnits) => AgentUnits): void {
     const record = this.#agent(agent);
-    const known = record.units.get(unit);
-    if (unit === CONFIGURATION_UNIT) return;
-    if (known === undefined && (record.configured || record.units.size >= MAX_UNCONFIRMED_UNITS)) return;
-    const before = known ?? newUnitRecord(unit, '', this.#now());
-    const after = change(before);
-    if (after !== before) this.#put(record, after);
-  }
-
-  #put(record: AgentRecord, unit: UnitRecord): void {
-    record.units.set(unit.unit, { ...unit, updatedAt: this.#now() });
-    this.#changed(record, unit.unit);
-  }
-
-  #remove(record: AgentRecord, unit: string): void {
-    if (record.units.delete(unit)) this.#changed(record, unit);
+    const before = record.state;
+    record.state = change(before);
+    for (const unit of changedUnits(before, record.state)) this.#changed(record, unit);
   }
 
   #changedAll(record: AgentRecord): void {
-    for (const unit of record.units.values()) this.#changed(record, unit.unit);
+    for (const unit of record.state.units.keys()) this.#changed(record, unit);
   }
 
   #changed(record: AgentRecord, unit: string): void {
     for (const watcher of this.#watchers) watcher.changed(record.agent, unit);
   }
-}
-
-interface UnitKey {
-  readonly agentId: number;
-  readonly unit: string;
-}
-
-/** Which units changed since the reader last looked; their state is read when it does. */
-class Watcher {
-  readonly #selector: UnitSelector;
-  readonly #dirty = new Map<string, UnitKey>();
-  #wake: (() => void) | undefined;
-
-  constructor(selector: UnitSelector) {
-    this.#selector = selector;
-  }
-
-  changed(agent: AgentKey, unit: string): void {
-    if (!matchesAgent(this.#selector, agent)) return;
-    if (this.#selector.unit !== undefined && this.#selector.unit !== unit) return;
-    this.#dirty.set(`${agent.id}/${unit}`, { agentId: agent.id, unit });
-    this.#wake?.();
-  }
-
-  take(): UnitKey | undefined {
-    const first = this.#dirty.entries().next();
-    if (first.done === true) return undefined;
-    this.#dirty.delete(first.value[0]);
-    return first.value[1];
-  }
-
-  async wait(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#wake = resolve;
-    await promise;
-  }
-}
-
-function matchesAgent(selector: UnitSelector, agent: AgentKey): boolean {
-  if (selector.agentId !== undefined && selector.agentId !== agent.id) return false;
-  return selector.agentName === undefined || selector.agentName === agent.name;
 }
