@@ -69,12 +69,12 @@ function gitlabPush({ project }: z.output<typeof gitlabBody>): PushedTo | undefi
 /** Bitbucket's cloud has a full name; its data center has a project's key and a slug. */
 function bitbucketPush({ repository }: z.output<typeof bitbucketBody>): PushedTo {
   const { full_name, slug, project, links } = repository;
-  const keyed = project == null || slug == null ? [] : [`${project.key}/${slug}`, `${project.key.toLowerCase()}/${slug}`];
+  const keyed = typeof slug !== 'string' || !project ? [] : [`${project.key}/${slug}`, `${project.key.toLowerCase()}/${slug}`];
   return named([full_name, ...keyed], [links?.html?.href, ...(links?.clone ?? []).map(({ href }) => href)]);
 }
 
 function named(paths: readonly (string | null | undefined)[], urls: readonly (string | null | undefined)[]): PushedTo {
-  const keys = urls.map((url) => (url == null ? undefined : repositoryUrlKey(url)));
+  const keys = urls.map((url) => (typeof url === 'string' ? repositoryUrlKey(url) : undefined));
   return { paths: present(paths), urlKeys: present(keys) };
 }
 

@@ -74,7 +74,8 @@ async function send({ path, method = 'POST', headers = {}, body = '' }: Sent, to
       response.on('close', () => resolve(response.statusCode ?? 0));
     });
     request.on('error', reject);
-    request.end(body);
+    // As text it would take the head along into UTF-8.
+    request.end(Buffer.from(body));
   });
 }
 
