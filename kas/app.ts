@@ -42,7 +42,7 @@ import type { Registry } from './registry/registry.ts';
 import { openSharedState } from './shared-state.ts';
 import { SyncLog } from './sync-status/sync-log.ts';
 import { SyncStatusRecorder } from './sync-status/sync-status-recorder.ts';
-import { AgentTunnels } from './tunnel/agent-tunnels.ts';
+import { type AgentTunnels, openAgentTunnels } from './tunnel/agent-tunnels.ts';
 import { TunnelRegistry } from './tunnel/tunnel-registry.ts';
 import { createTunnelService } from './tunnel/tunnel-service.ts';
 import { OverriddenConfigurations } from './unit-operations/overridden-configurations.ts';
@@ -96,7 +96,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
     tokenCheckPeriodMs,
   };
   const tunnels = new TunnelRegistry();
-  const agents = new AgentTunnels(tunnels);
+  const agents = openAgentTunnels(tunnels, tracker, shared.privateApi, log);
   const live = openLiveChanges(config.liveChanges, { agents, apiSecret, log });
   const bundles = new BundleCache(BUNDLE_CACHE_BYTES);
   const native = createSessionService(agentHandlers, agentAuth, {

@@ -5,7 +5,7 @@ import type { Tunnel } from './tunnel.ts';
 export type AskForTunnels = (count: number) => void;
 
 /** For an agent that is connected to open a tunnel. */
-const OPEN_TIMEOUT_MS = 10_000;
+const OPEN_TIMEOUT_MS = 5_000;
 /** Requests to one agent that wait for a tunnel. */
 const MAX_WAITING = 1_000;
 
