@@ -93,7 +93,11 @@ async function runAgent(setup: Setup, cluster: KubeCluster, signal: AbortSignal)
   const engine = Promise.withResolvers<Engine>();
 
   const objectCache = new ObjectCache({ cluster, log });
-  const tunnels = new TunnelsPart({ services: [objectCacheService(new ObjectCacheCalls(objectCache))], access: cluster.access, log });
+  const tunnels = new TunnelsPart({
+    services: [objectCacheService(new ObjectCacheCalls(objectCache))],
+    access: cluster.access,
+    log,
+  });
   const address = { url: flags.kasAddress, tokenFile: flags.tokenFile, caCertFile: flags.caCertFile };
   // Known to built images only.
   const meta = { commitId: '', podNamespace: flags.namespace, podName: flags.podName };
@@ -109,7 +113,7 @@ async function runAgent(setup: Setup, cluster: KubeCluster, signal: AbortSignal)
         .catch(() => ''),
     }),
     older: new GitlabSession({
-      open: () => openKasChannel(address),
+      open: () => openKasChannel(address, { gzip: true }),
       meta,
       identify: (told, callSignal) => agentIdentity({ told, given: flags.agentId, place }, cluster, callSignal),
       engine: engine.promise,

@@ -1,5 +1,12 @@
 import { readFile } from 'node:fs/promises';
-import { Channel, type ChannelCredentials, type ChannelOptions, credentials, Metadata } from '@grpc/grpc-js';
+import {
+  Channel,
+  type ChannelCredentials,
+  type ChannelOptions,
+  compressionAlgorithms,
+  credentials,
+  Metadata,
+} from '@grpc/grpc-js';
 import { UserError } from '../../lib/errors.ts';
 import { TunnelCredentials } from '../../lib/grpc/tunnel/credentials.ts';
 import { CLIENT_WINDOW } from '../../lib/grpc/windows.ts';
@@ -23,6 +30,13 @@ export interface KasChannel extends Disposable {
   readonly metadata: Metadata;
 }
 
+export interface ChannelSettings {
+  /** Has the proxies. */
+  readonly env?: Environment;
+  /** A kas in Go answers compressed if it is asked so. */
+  readonly gzip?: boolean;
+}
+
 const USER_AGENT = `agentk/${VERSION}`;
 
 // A dead path (a NAT that forgot us) is noticed within 35 s. An old kas (Go) closes connections that ping more often than every 20 s.
@@ -33,7 +47,10 @@ const KEEPALIVE = {
 };
 
 /** Opens a connection. Token and CA are read anew each time, so that rotated files are used at the next connect. */
-export async function openKasChannel(address: KasAddress, env: Environment = process.env): Promise<KasChannel> {
+export async function openKasChannel(
+  address: KasAddress,
+  { env = process.env, gzip = false }: ChannelSettings = {},
+): Promise<KasChannel> {
   const kas = parseKasUrl(address.url);
   const metadata = new Metadata();
   metadata.set('authorization', `Bearer ${await readToken(address.tokenFile)}`);
@@ -43,6 +60,7 @@ export async function openKasChannel(address: KasAddress, env: Environment = pro
     ...CLIENT_WINDOW,
     ...KEEPALIVE,
     ...options,
+    ...(gzip ? { 'grpc.default_compression_algorithm': compressionAlgorithms.gzip } : {}),
     'grpc.primary_user_agent': USER_AGENT,
     // The session's own loop decides when to try again.
     'grpc.enable_retries': 0,

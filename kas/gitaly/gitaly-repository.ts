@@ -31,6 +31,8 @@ export type Blob =
   | { readonly data: undefined; readonly sizeBytes: number };
 
 const CALL_TIMEOUT_MS = 60_000;
+/** What GitLab may have put into the metadata of calls: flags of Gitaly, nothing else. */
+const FEATURE = /^gitaly-feature-[a-z0-9_-]+$/;
 const FILES_IN_FLIGHT = 16;
 /** About a million refs. */
 const MAX_REFS_BYTES = 128 << 20;
@@ -230,8 +232,9 @@ export class GitalyRepository {
   async #admit(signal: AbortSignal): Promise<CallSettings> {
     await this.#server.admit(signal);
     const metadata = new Metadata();
-    const { token } = this.#location.gitaly;
+    const { token, features = {} } = this.#location.gitaly;
     if (token !== '') metadata.set('authorization', signGitalyToken(token));
+    for (const [name, value] of Object.entries(features)) if (FEATURE.test(name)) metadata.set(name, value);
     return { metadata, timeoutMs: CALL_TIMEOUT_MS };
   }
 
