@@ -8,7 +8,6 @@ export class RedisMessages {
   readonly #subscriber: Redis;
   readonly #listeners = new Map<string, Set<(message: string) => void>>();
   readonly #reconnected = new Set<() => void>();
-  #connectedBefore = false;
 
   constructor(connections: RedisConnections, commands: Redis) {
     this.#commands = commands;
@@ -16,11 +15,7 @@ export class RedisMessages {
     this.#subscriber.on('message', (channel: string, message: string) => {
       for (const listener of this.#listeners.get(channel) ?? []) listener(message);
     });
-    // Subscriptions are renewed by then, as far as the client goes.
-    this.#subscriber.on('ready', () => {
-      if (this.#connectedBefore) for (const listener of this.#reconnected) listener();
-      this.#connectedBefore = true;
-    });
+    this.#subscriber.on('ready', () => void this.#connected());
   }
 
   /** UnavailableError while Redis is away. */
@@ -42,10 +37,18 @@ export class RedisMessages {
     };
   }
 
-  /** Calls `listener` when messages may have been missed. The returned function ends it. */
+  /** Calls `listener` when messages come again, and some may have been missed. The returned function ends it. */
   onReconnect(listener: () => void): () => void {
     this.#reconnected.add(listener);
     return () => this.#reconnected.delete(listener);
+  }
+
+  /** The client subscribes by itself, but does not say when that has taken effect. */
+  async #connected(): Promise<void> {
+    const channels = [...this.#listeners.keys()];
+    if (channels.length === 0) return;
+    await this.#attempt(this.#subscriber.subscribe(...channels));
+    for (const listener of this.#reconnected) listener();
   }
 
   /** The client repeats it by itself, unless it is closed. */
