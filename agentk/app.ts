@@ -4,7 +4,9 @@ import type { AgentkFlags } from './config/flags.ts';
 import { agentIdentity } from './gitlab-kas/agent-identity.ts';
 import { GitlabSession } from './gitlab-kas/gitlab-session.ts';
 import { readUnitSettings, type UnitSettings } from './gitlab-kas/unit-settings.ts';
+import { gitopsService } from './gitops/agent-service.ts';
 import { createEngine } from './gitops/engine.ts';
+import { EventHub } from './gitops/events/event-hub.ts';
 import type { Engine } from './gitops/unit.ts';
 import type { KubeAccess } from './kube/kube-access.ts';
 import { KubeCluster } from './kube/kube-cluster.ts';
@@ -89,12 +91,13 @@ async function runTerm(setup: Setup, access: KubeAccess, term: Term, signal: Abo
 async function runAgent(setup: Setup, cluster: KubeCluster, signal: AbortSignal): Promise<void> {
   const { flags, settings, readiness, log } = setup;
   const reporter = new StatusReporter();
+  const events = new EventHub();
   const identity = Promise.withResolvers<AgentIdentity>();
   const engine = Promise.withResolvers<Engine>();
 
   const objectCache = new ObjectCache({ cluster, log });
   const tunnels = new TunnelsPart({
-    services: [objectCacheService(new ObjectCacheCalls(objectCache))],
+    services: [objectCacheService(new ObjectCacheCalls(objectCache)), gitopsService(engine.promise, events)],
     access: cluster.access,
     log,
   });
@@ -131,7 +134,14 @@ async function runAgent(setup: Setup, cluster: KubeCluster, signal: AbortSignal)
     name: 'engine',
     async run(ready, stageSignal) {
       const { namespace, podName } = flags;
-      const created = createEngine({ cluster, reporter, agent: await identity.promise, namespace, podName, log });
+      const created = createEngine({
+        cluster,
+        reporter: events.beside(reporter),
+        agent: await identity.promise,
+        namespace,
+        podName,
+        log,
+      });
       engine.resolve(created);
       await created.run(ready, stageSignal);
     },

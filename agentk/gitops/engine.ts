@@ -7,6 +7,7 @@ import type { Cluster, LiveObject } from '../kube/cluster.ts';
 import { Applier } from './apply/applier.ts';
 import { Catalog } from './apply/catalog.ts';
 import { Prerequisites } from './apply/prerequisites.ts';
+import type { ObjectDiff } from './diff/unit-diff.ts';
 import { EventFeed } from './events/event-feed.ts';
 import type { ManagedObject } from './events/event-filter.ts';
 import { HealthChecks } from './health/health-checks.ts';
@@ -157,8 +158,17 @@ class UnitEngine implements Engine, Part {
     return [...this.#units.values()].flatMap(({ sync }) => sync.bundle ?? []);
   }
 
-  resync(unit: string): void {
-    this.#units.get(unit)?.sync.recheck();
+  resync(unit: string): boolean {
+    const running = this.#units.get(unit);
+    running?.sync.recheck();
+    return running !== undefined;
+  }
+
+  async diff(
+    unit: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly commitId: string; readonly objects: readonly ObjectDiff[] } | undefined> {
+    return await this.#units.get(unit)?.sync.diff(AbortSignal.any([signal, this.#hardStop.signal]));
   }
 
   confirmPrune(unit: string, bundleDigest: string): void {
@@ -249,6 +259,8 @@ class UnitEngine implements Engine, Part {
       left: async (unit) => await this.#leaving.get(unit),
       claimedBy: (key) => [...this.#units.values()].find(({ sync }) => sync.wants(key) === true)?.sync.unit.name,
       behind: () => awaitedUnits(undefined, this.#standpoints()),
+      standpoints: () => this.#standpoints(),
+      movingMs: handOverMs,
       handOverMs: handOverMs * REMOVAL_PATIENCE,
       log,
       now: this.#now,

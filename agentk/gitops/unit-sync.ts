@@ -9,6 +9,7 @@ import { KubeError } from '../kube/kube-error.ts';
 import { classifyRefusal } from './apply/apply-errors.ts';
 import type { Prerequisites } from './apply/prerequisites.ts';
 import { bundleKeys } from './desired/desired.ts';
+import { diffUnit, type ObjectDiff } from './diff/unit-diff.ts';
 import { DriftWatch } from './drift/drift-watch.ts';
 import type { KindName } from './health/health-checks.ts';
 import type { Inventory } from './inventory/inventory.ts';
@@ -72,6 +73,8 @@ export class UnitSync {
   readonly #gate: Gatekeeper;
   #unit: Unit;
   #bundle: UnitBundle | undefined;
+  /** Commit of the bundle before the newest commit. */
+  #before: string | undefined;
   /** Keys of its objects. */
   #wanted: ReadonlySet<string> = new Set();
   #begun: UnitBundle | undefined;
@@ -142,6 +145,11 @@ export class UnitSync {
     return this.#bundle;
   }
 
+  /** See `Standpoint`. */
+  get before(): string | undefined {
+    return this.#before;
+  }
+
   configure(unit: Unit): void {
     const before = this.#unit;
     this.#unit = unit;
@@ -156,6 +164,7 @@ export class UnitSync {
   submit(bundle: UnitBundle): void {
     const held = this.#bundle;
     if (held !== undefined && sameBundle(held, bundle)) return this.resync();
+    if (held?.commitId !== bundle.commitId) this.#before = held?.commitId;
     this.#bundle = bundle;
     this.#wanted = bundleKeys(bundle.bundle, this.#unit.defaultNamespace);
     this.#running?.abort(new DOMException('A newer bundle is here', 'AbortError'));
@@ -179,6 +188,14 @@ export class UnitSync {
   recheck(): void {
     this.#recheck = true;
     this.resync();
+  }
+
+  /** What a sync of the newest bundle would change now; nothing is written. UnavailableError without a bundle. */
+  async diff(signal: AbortSignal): Promise<{ readonly commitId: string; readonly objects: readonly ObjectDiff[] }> {
+    if (this.#bundle === undefined) throw new UnavailableError(`unit "${this.#unit.name}" has no bundle yet`);
+    const { commitId } = this.#bundle;
+    const input = { unit: this.#unit, objects: this.#objects, applySetId: this.applySetId, parts: this.#deps.parts };
+    return { commitId, objects: await diffUnit(input, signal) };
   }
 
   /** The configuration has other rules for the health of these kinds. */

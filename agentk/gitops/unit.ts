@@ -1,6 +1,7 @@
 import type { Bundle } from '../../lib/bundle.ts';
 import type { ObjectId } from '../../lib/object-id.ts';
 import type { HealthRule, UnitPolicy } from '../../lib/unit-policy.ts';
+import type { ObjectDiff } from './diff/unit-diff.ts';
 
 /** One manifest project entry of the agent's configuration, as kas compiled it. */
 export interface Unit extends UnitPolicy {
@@ -128,8 +129,16 @@ export interface Engine {
   submit(bundle: UnitBundle): void;
   /** The newest bundle of every unit, whether applied yet or not. */
   held(): readonly UnitBundle[];
-  /** Compares all objects of the unit with Git once more, now. */
-  resync(unit: string): void;
+  /** Compares all objects of the unit with Git once more, now. False when there is no such unit. */
+  resync(unit: string): boolean;
+  /**
+   * What a sync of the unit's newest bundle would change now; nothing is written. Undefined when there is no such unit;
+   * UnavailableError when it has no bundle yet.
+   */
+  diff(
+    unit: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly commitId: string; readonly objects: readonly ObjectDiff[] } | undefined>;
   /** A prune over the unit's budget may go on, if it is that of the bundle with this digest. */
   confirmPrune(unit: string, bundleDigest: string): void;
 }
