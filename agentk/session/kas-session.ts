@@ -1,6 +1,7 @@
 import { AbortScope, aborted, sleep } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { isAbort, toError, UserError } from '../../lib/errors.ts';
+import type { HttpService } from '../../lib/http-service.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { ObjectCachePolicy } from '../../lib/object-cache-policy.ts';
 import type { Part } from '../../lib/stages.ts';
@@ -52,6 +53,8 @@ export interface KasSessionDeps {
 
 /** Requests that kas has for this cluster. */
 export interface SessionTunnels {
+  /** HTTP servers that requests may go to, besides the API server. */
+  allowServices(services: readonly HttpService[]): void;
   /** Keeps tunnels on a connection until `signal` fires; the returned function opens so many more. */
   attach(open: KasConnection['openTunnel'], signal: AbortSignal): (count: number) => void;
 }
@@ -185,6 +188,7 @@ export class KasSession implements Part {
           this.#deps.log.info('Configuration received', { commit: configuration.commitId, count: configuration.units.length });
           engine.configure(configuration);
           this.#deps.objectCache.configure(configuration.objectCache);
+          this.#deps.tunnels.allowServices(configuration.httpServices);
           return;
         }
         case 'bundleHeader': {

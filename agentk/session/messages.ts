@@ -1,5 +1,6 @@
 /** Between the protocol's messages (proto/src/kas/agent/v1) and the engine's types. Generated types stop here. */
 
+import type { CallerKind as Caller, HttpService } from '../../lib/http-service.ts';
 import type { LogLevel as Level } from '../../lib/log.ts';
 import { NO_OBJECT_CACHE, type ObjectCachePolicy } from '../../lib/object-cache-policy.ts';
 import {
@@ -20,6 +21,7 @@ import {
   type ObjectReport,
   type SyncReport,
 } from '../../proto/gen/kas/agent/v1/session.ts';
+import { CallerKind } from '../../proto/gen/kas/agent/v1/tunnel.ts';
 import type * as gitops from '../gitops/unit.ts';
 import { toPolicy } from './policy-messages.ts';
 
@@ -29,10 +31,19 @@ const LOG_LEVELS: Readonly<Record<number, Level>> = {
   [LogLevel.LOG_LEVEL_ERROR]: 'error',
 };
 
+/** Callers of a kind this agent does not know yet are not let in. */
+const CALLERS: Readonly<Record<number, Caller>> = {
+  [CallerKind.CALLER_KIND_USER]: 'user',
+  [CallerKind.CALLER_KIND_JOB]: 'job',
+  [CallerKind.CALLER_KIND_API]: 'api',
+};
+
 /** A log level this agent does not know yet (a newer kas) is the default. */
-export function toConfiguration(
-  message: ConfigurationMessage,
-): gitops.Configuration & { readonly logLevel: Level; readonly objectCache: ObjectCachePolicy } {
+export function toConfiguration(message: ConfigurationMessage): gitops.Configuration & {
+  readonly logLevel: Level;
+  readonly objectCache: ObjectCachePolicy;
+  readonly httpServices: readonly HttpService[];
+} {
   return {
     commitId: message.commitId,
     logLevel: LOG_LEVELS[message.logLevel] ?? 'info',
@@ -42,6 +53,12 @@ export function toConfiguration(
     }),
     healthRules: message.healthRules,
     objectCache: toObjectCache(message.objectCache),
+    httpServices: message.httpServices.map(({ name, url, methods, callers }) => ({
+      name,
+      url,
+      methods,
+      callers: callers.flatMap((caller) => CALLERS[caller] ?? []),
+    })),
   };
 }
 

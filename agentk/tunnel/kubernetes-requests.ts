@@ -8,7 +8,8 @@ import { KubeError } from '../kube/kube-error.ts';
 import { TransportError } from '../kube/transport-error.ts';
 import { answerHeaders, asksForImpersonation, impersonationHeadersOf, requestHeaders } from './http-messages.ts';
 import { type IncomingRequest, Refusal } from './incoming-request.ts';
-import { upgradeRequest, writable } from './upgrade.ts';
+import { upgradeRequest } from './upgrade.ts';
+import { writable } from './writable.ts';
 
 const MIB = 1 << 20;
 /** How often a request that the server provably did not look at is sent again. */

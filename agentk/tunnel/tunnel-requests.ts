@@ -1,11 +1,13 @@
 import { toError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { GrpcRequests } from './grpc-requests.ts';
+import type { HttpServices } from './http-services.ts';
 import { type IncomingRequest, Refusal } from './incoming-request.ts';
 import type { KubernetesRequests } from './kubernetes-requests.ts';
 
 export interface TunnelRequestsDeps {
   readonly kubernetes: KubernetesRequests;
+  readonly httpServices: HttpServices;
   readonly grpc: GrpcRequests;
   readonly log: Logger;
 }
@@ -38,6 +40,8 @@ export class TunnelRequests {
     switch (target?.$case) {
       case 'kubernetes':
         return await this.#deps.kubernetes.serve(target.value, request);
+      case 'httpService':
+        return await this.#deps.httpServices.serve(target.value, request);
       case 'grpc':
         return await this.#deps.grpc.serve(target.value, request);
       default:

@@ -1,9 +1,11 @@
 import { aborted } from '../../lib/abort.ts';
+import type { HttpService } from '../../lib/http-service.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { Part } from '../../lib/stages.ts';
 import type { KubeAccess } from '../kube/kube-access.ts';
 import type { AgentService } from '../services/agent-service.ts';
 import { GrpcRequests } from './grpc-requests.ts';
+import { HttpServices } from './http-services.ts';
 import { KubernetesRequests } from './kubernetes-requests.ts';
 import { TunnelRequests } from './tunnel-requests.ts';
 import { type OpenTunnel, Tunnels } from './tunnels.ts';
@@ -20,12 +22,19 @@ export class TunnelsPart implements Part {
   readonly name = 'tunnels';
   readonly #ended = new AbortController();
   readonly #kubernetes: KubernetesRequests;
+  readonly #httpServices = new HttpServices();
   readonly #tunnels: Tunnels;
 
   constructor({ access, services, log }: TunnelsPartDeps) {
     this.#kubernetes = new KubernetesRequests(access);
-    const requests = new TunnelRequests({ kubernetes: this.#kubernetes, grpc: new GrpcRequests(services, log), log });
+    const grpc = new GrpcRequests(services, log);
+    const requests = new TunnelRequests({ kubernetes: this.#kubernetes, httpServices: this.#httpServices, grpc, log });
     this.#tunnels = new Tunnels({ serve: (request) => requests.serve(request), log }, this.#ended.signal);
+  }
+
+  /** HTTP servers that requests may go to, besides the API server. */
+  allowServices(services: readonly HttpService[]): void {
+    this.#httpServices.configure(services);
   }
 
   /** See `Tunnels.attach`. */
@@ -37,6 +46,7 @@ export class TunnelsPart implements Part {
     ready();
     await aborted(signal);
     this.#ended.abort(new DOMException('The agent stops', 'AbortError'));
+    this.#httpServices.close();
     await this.#kubernetes.close();
   }
 }

@@ -7,6 +7,7 @@ import type { TlsMaterial } from '../kube/kube-access.ts';
 import { TransportError } from '../kube/transport-error.ts';
 import { answerHeaders } from './http-messages.ts';
 import type { IncomingRequest } from './incoming-request.ts';
+import { writable } from './writable.ts';
 
 export interface UpgradeTarget {
   readonly server: URL;
@@ -98,14 +99,4 @@ async function pump(request: IncomingRequest, socket: Duplex): Promise<void> {
   } catch {
     socket.destroy();
   }
-}
-
-/** Resolves when the stream takes more, or is closed. */
-export async function writable(stream: Duplex): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  stream.once('drain', resolve);
-  stream.once('close', resolve);
-  await promise;
-  stream.off('drain', resolve);
-  stream.off('close', resolve);
 }

@@ -2,11 +2,11 @@ import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { isAbort, UserError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
-import type { HttpRequest, RequestHead } from '../../proto/gen/kas/agent/v1/tunnel.ts';
+import { CallerKind, type HttpRequest, type RequestHead } from '../../proto/gen/kas/agent/v1/tunnel.ts';
 import type { AgentRequest } from '../tunnel/agent-request.ts';
 import type { Grant, ProxyAccess } from './access.ts';
 import { Audit } from './audit.ts';
-import { parseCredential } from './credential.ts';
+import { type Credential, parseCredential } from './credential.ts';
 import { type Forwarded, forward, forwardUpgrade } from './forward.ts';
 import { requestHeaders } from './headers.ts';
 import { type KubernetesStatus, statusBody } from './kubernetes-status.ts';
@@ -81,14 +81,13 @@ export class KubernetesProxy {
     const grant = await this.#deps.access.authorize(credential, signal);
     audit.granted(grant);
     const http: HttpRequest = { method: request.method ?? '', path, headers: requestHeaders(request.headers), upgrade };
-    refuseNested(http, grant);
-    const { impersonation } = grant;
+    const head = headFor(http, credential, grant);
     using agent = await this.#deps.agents.open(credential.agentId, signal);
     const giveUp = (): void => agent[Symbol.dispose]();
     signal.addEventListener('abort', giveUp, { once: true });
     try {
       signal.throwIfAborted();
-      return await exchange(agent, { request: { $case: 'kubernetes', value: { http, impersonation } } });
+      return await exchange(agent, head);
     } finally {
       signal.removeEventListener('abort', giveUp);
     }
@@ -99,6 +98,21 @@ export class KubernetesProxy {
     if (url.startsWith(prefix)) return `/${url.slice(prefix.length)}`;
     throw new UserError(`paths here begin with ${prefix}`, { reason: 'BadRequest' });
   }
+}
+
+/** Where the request goes: paths that begin so are of HTTP services, all others of the API server, which has none of them. */
+const SERVICE_PATH = /^\/-\/services\/([a-z0-9-]{1,63})(\/.*)?$/s;
+
+const CALLERS = { user: CallerKind.CALLER_KIND_USER, job: CallerKind.CALLER_KIND_JOB } as const;
+
+function headFor(http: HttpRequest, { kind }: Credential, grant: Grant): RequestHead {
+  const [, service, rest = '/'] = SERVICE_PATH.exec(http.path) ?? [];
+  if (service !== undefined) {
+    const value = { http: { ...http, path: rest }, service, caller: CALLERS[kind] };
+    return { request: { $case: 'httpService', value } };
+  }
+  refuseNested(http, grant);
+  return { request: { $case: 'kubernetes', value: { http, impersonation: grant.impersonation } } };
 }
 
 /** Who acts as somebody by the agent's configuration cannot act as somebody else beside. */

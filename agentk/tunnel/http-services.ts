@@ -1,0 +1,99 @@
+import { Agent, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { toError } from '../../lib/errors.ts';
+import type { CallerKind, HttpService } from '../../lib/http-service.ts';
+import { type HttpRequest, type HttpServiceRequest, CallerKind as WireCallerKind } from '../../proto/gen/kas/agent/v1/tunnel.ts';
+import { answerHeaders, requestHeaders } from './http-messages.ts';
+import { type IncomingRequest, Refusal } from './incoming-request.ts';
+import { writable } from './writable.ts';
+
+const CONNECT_TIMEOUT_MS = 10_000;
+/** Would lead out of the part of the server that the service's URL names. */
+const DOT_SEGMENT = /(?:^|[/\\])(?:\.|%2e){1,2}(?:[/\\]|$)/i;
+
+const CALLERS: Readonly<Record<number, CallerKind>> = {
+  [WireCallerKind.CALLER_KIND_USER]: 'user',
+  [WireCallerKind.CALLER_KIND_JOB]: 'job',
+  [WireCallerKind.CALLER_KIND_API]: 'api',
+};
+
+/** HTTP servers near agentk that callers may reach: those that the agent's configuration lists, and no others. */
+export class HttpServices {
+  readonly #agents = { 'http:': new Agent({ keepAlive: true }), 'https:': new HttpsAgent({ keepAlive: true }) };
+  #services: readonly HttpService[] = [];
+
+  configure(services: readonly HttpService[]): void {
+    this.#services = services;
+  }
+
+  /** Rejects with Refusal. */
+  async serve({ http, service: name, caller }: HttpServiceRequest, request: IncomingRequest): Promise<void> {
+    if (http === undefined) throw new Refusal(400, 'BadRequest', 'the request has no head');
+    const service = this.#services.find((one) => one.name === name);
+    if (service === undefined) throw new Refusal(404, 'NotFound', `the agent's configuration has no HTTP service "${name}"`);
+    const kind = CALLERS[caller];
+    if (kind === undefined || (kind !== 'api' && !service.callers.includes(kind)))
+      throw new Refusal(403, 'Forbidden', `the HTTP service "${name}" is not for you`);
+    if (!service.methods.includes(http.method))
+      throw new Refusal(405, 'MethodNotAllowed', `the HTTP service "${name}" does not allow ${http.method}`);
+    if (http.upgrade !== '') throw new Refusal(400, 'BadRequest', 'HTTP services do not change protocols');
+    await this.#exchange(targetOf(service, http), http, request);
+  }
+
+  close(): void {
+    for (const agent of Object.values(this.#agents)) agent.destroy();
+  }
+
+  async #exchange(url: URL, http: HttpRequest, request: IncomingRequest): Promise<void> {
+    const isSecure = url.protocol === 'https:';
+    const options = {
+      method: http.method,
+      headers: { ...requestHeaders(http.headers), host: url.host } as OutgoingHttpHeaders,
+      agent: this.#agents[isSecure ? 'https:' : 'http:'],
+      signal: request.signal,
+      // As it was written: a parsed path might be encoded otherwise.
+      path: url.pathname === '/' ? http.path : url.pathname.replace(/\/$/, '') + http.path,
+    };
+    const outgoing = (isSecure ? httpsRequest : httpRequest)(url, options);
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+    outgoing.once('response', resolve);
+    outgoing.on('error', reject);
+    outgoing.setTimeout(CONNECT_TIMEOUT_MS);
+    outgoing.once('timeout', () => {
+      if (outgoing.socket?.connecting !== false)
+        outgoing.destroy(new Error(`no connection within ${CONNECT_TIMEOUT_MS / 1000} s`));
+    });
+    try {
+      void send(request, outgoing);
+      const answer = await promise;
+      request.answer({ status: answer.statusCode ?? 0, headers: answerHeaders(answer.headers) });
+      for await (const chunk of answer as AsyncIterable<Buffer>) await request.writeBytes(chunk);
+      request.end();
+    } catch (error) {
+      request.signal.throwIfAborted();
+      throw new Refusal(502, '', `${url.host} does not answer: ${toError(error).message}`);
+    } finally {
+      outgoing.destroy();
+    }
+  }
+}
+
+function targetOf({ url }: HttpService, { path }: HttpRequest): URL {
+  const [pathname = ''] = path.split('?', 1);
+  if (!path.startsWith('/') || DOT_SEGMENT.test(pathname))
+    throw new Refusal(400, 'BadRequest', 'the path of the request is not usable');
+  return new URL(url);
+}
+
+/** How it ends shows in the answer. */
+async function send(request: IncomingRequest, outgoing: ReturnType<typeof httpRequest>): Promise<void> {
+  try {
+    for await (const chunk of request.body) {
+      if (outgoing.destroyed) return;
+      if (!outgoing.write(chunk)) await writable(outgoing);
+    }
+    outgoing.end();
+  } catch {
+    outgoing.destroy();
+  }
+}
