@@ -9,9 +9,6 @@ export const CHARTS = join(import.meta.dirname, '../../charts');
 
 const FOLDER = join(import.meta.dirname, 'helm');
 
-/** A plain build says `v4.3`, and charts ask for versions in full. */
-const LINKER_FLAGS = '-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1';
-
 /** The real helm against a cluster, with nobody's settings, plugins or repositories. */
 export class Helm {
   readonly #program: string;
@@ -24,14 +21,8 @@ export class Helm {
 
   /** Built at the first use on a machine, which takes minutes. `directory` keeps what helm itself writes. */
   static async open(kubeconfig: string, directory: string): Promise<Helm> {
-    const program = {
-      name: 'helm',
-      folder: FOLDER,
-      package: 'helm.sh/helm/v4/cmd/helm',
-      sources: ['go.mod', 'go.sum'],
-      cache: 'helm',
-      linkerFlags: LINKER_FLAGS,
-    };
+    const sources = ['go.mod', 'go.sum'];
+    const program = { name: 'helm', folder: FOLDER, package: 'helm.sh/helm/v4/cmd/helm', sources, cache: 'helm' };
     const path = await ensureGoProgram(program, progressOnStderr, new AbortController().signal);
     await mkdir(directory, { recursive: true });
     const home = (name: string): string => join(directory, name);
