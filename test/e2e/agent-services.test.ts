@@ -9,6 +9,7 @@ import { CABLE_PROTOCOL } from '../../kas/live-changes/cable-messages.ts';
 import { CABLE_AUDIENCE } from '../../kas/live-changes/cable-server.ts';
 import { callServerStream, callUnary } from '../../lib/grpc/call.ts';
 import { decodeJwtSecret, signJwt } from '../../lib/jwt.ts';
+import { GitopsModuleClient } from '../../proto/gen/kas/agent/v1/gitops_module.ts';
 import { ObjectCacheClient, ObjectChange_Type, type Selection } from '../../proto/gen/kas/agent/v1/object_cache.ts';
 import {
   LiveChange_Type,
@@ -55,6 +56,7 @@ describe('objects of a cluster that the agent keeps', () => {
     });
     const copy = await WorkingCopy.clone(stack.cloneUrl, join(directory.path, 'clone'));
     await copy.write(`.gitlab/agents/${agent.name}/config.yaml`, configuration());
+    await copy.write('app/managed.yaml', 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: managed}\ndata: {of: git}\n');
     await copy.commitAndPush('Keep objects');
     await stack.agentk.start();
     objects = new ObjectCacheClient(addresses.kasApi, credentials.createInsecure());
@@ -90,6 +92,12 @@ describe('objects of a cluster that the agent keeps', () => {
     stream: true
   - kind: Event
     namespaces: [${namespace}]
+gitops:
+  manifest_projects:
+  - name: app
+    default_namespace: ${namespace}
+    paths: [{glob: 'app/*.yaml'}]
+    drift: {policy: report}
 `;
   }
 
@@ -155,6 +163,58 @@ describe('objects of a cluster that the agent keeps', () => {
       break;
     }
     stop.abort();
+  });
+
+  it('are compared with Git, and their events followed, by the engine itself', async () => {
+    const engine = new GitopsModuleClient(addresses.kasApi, credentials.createInsecure());
+    const diff = async (): Promise<readonly string[]> => {
+      const lines: string[] = [];
+      const call = callServerStream(engine.diffUnit.bind(engine), { unit: 'app' }, { metadata: await metadata() }, NEVER);
+      for await (const { commitId, objects: found } of call) {
+        expect(commitId).toMatch(/^[0-9a-f]{40}$/);
+        for (const { id, fields } of found)
+          lines.push(`${id?.name} ${fields.map(({ path, live: there }) => `${path}=${there}`).join()}`);
+      }
+      return lines;
+    };
+    await waitUntil(async () => JSON.stringify(await diff()) === '[]', { what: 'the unit to be synced' });
+    await cluster.kubectl(['patch', 'configmap', 'managed', '-n', namespace, '--type=merge', '-p', '{"data":{"of":"hand"}}']);
+    expect(await diff()).toEqual(['managed .data.of="hand"']);
+
+    const stop = new AbortController();
+    const events: string[] = [];
+    const call = callServerStream(
+      engine.watchEvents.bind(engine),
+      { units: ['app'] },
+      { metadata: await metadata() },
+      stop.signal,
+    );
+    const watching = (async () => {
+      for await (const { event } of call) events.push(`${event?.id?.name} ${event?.reason}`);
+    })().catch(() => undefined);
+    let number = 0;
+    await waitUntil(
+      async () => {
+        number += 1;
+        const involvedObject = { apiVersion: 'v1', kind: 'ConfigMap', name: 'managed', namespace };
+        const about = { apiVersion: 'v1', kind: 'Event', metadata: { name: `event-${number}`, namespace }, involvedObject };
+        const event = { ...about, reason: 'Tested', type: 'Warning', message: `number ${number}` };
+        await cluster.kubectl(['create', '-f', '-'], { stdin: JSON.stringify(event) });
+        return events.includes('managed Tested');
+      },
+      { what: 'an event', intervalMs: 300 },
+    );
+    await callUnary(engine.resyncUnit.bind(engine), { unit: 'app' }, { metadata: await metadata(), timeoutMs: 20_000 }, NEVER);
+    const other = callUnary(
+      engine.resyncUnit.bind(engine),
+      { unit: 'x' },
+      { metadata: await metadata(), timeoutMs: 20_000 },
+      NEVER,
+    );
+    await expect(other).rejects.toMatchObject({ kind: 'not_found', reason: 'NoSuchUnit' });
+    stop.abort();
+    await watching;
+    engine.close();
   });
 
   it('are refused in words: of kinds that are not kept, agents that are not connected, without an agent, without a token', async () => {
