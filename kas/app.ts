@@ -23,7 +23,6 @@ import { Transfers } from './agent-session/transfers.ts';
 import { ApiAuth, readApiSecret } from './api-server/api-auth.ts';
 import { createApiListener } from './api-server/api-listener.ts';
 import { serveApi } from './api-server/api-services.ts';
-import { InProcessPollQueue } from './change-detection/in-process-poll-queue.ts';
 import type { PollHandler } from './change-detection/poll-queue.ts';
 import { RefWatcher } from './change-detection/ref-watcher.ts';
 import type { KasConfig } from './config/kas-config.ts';
@@ -39,7 +38,7 @@ import { KasMetrics } from './observability/kas-metrics.ts';
 import type { FileRegistry } from './registry/file-registry.ts';
 import { type OpenedRegistry, openRegistry } from './registry/open-registry.ts';
 import type { Registry } from './registry/registry.ts';
-import { openSharedState } from './shared-state.ts';
+import { openSharedState, type StateBackend } from './shared-state.ts';
 import { SyncLog } from './sync-status/sync-log.ts';
 import { SyncStatusRecorder } from './sync-status/sync-status-recorder.ts';
 import { type AgentTunnels, openAgentTunnels } from './tunnel/agent-tunnels.ts';
@@ -72,14 +71,21 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
     config.api.listen.authenticationSecretFile,
     config.api.listen.authenticationSecretEncoding,
   );
-  const shared = await openSharedState(config, { graceMs: CALL_GRACE_MS, log });
+  const shared = await openSharedState(config, { graceMs: CALL_GRACE_MS, concurrentPolls: CONCURRENT_POLLS, log });
   const { overrides, tracker, store } = shared;
   const metrics = new KasMetrics(() => tracker.size);
-  const sources = createSources(config, registry, metrics, log);
+  const sources = createSources(config, registry, shared, metrics, log);
   const agentListener = createAgentListener({ ...config.agent.listen, graceMs: AGENT_GRACE_MS });
   const apiListener = createApiListener({ ...config.api.listen, graceMs: CALL_GRACE_MS });
   const { livenessUrlPath, readinessUrlPath, listen } = config.observability;
-  const observability = new ObservabilityServer({ ...listen, livenessUrlPath, readinessUrlPath, metrics, log });
+  const observability = new ObservabilityServer({
+    ...listen,
+    livenessUrlPath,
+    readinessUrlPath,
+    metrics,
+    log,
+    isServing: () => shared.isConnected,
+  });
 
   const agentAuth = new AgentAuth(registry);
   const agentHandlers = new Handlers(log, agentListener.forced);
@@ -142,8 +148,10 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
   await runStages(
     [
       [observability],
-      [sources, registryPart(registry, gitlabClient), ...(usage === undefined ? [] : [usage]), ...shared.parts],
-      [agentListener, apiListener, ...(proxy === undefined ? [] : [proxy]), ...webhooks, ...live.servers, ...shared.servers],
+      [...shared.servers],
+      [...shared.parts],
+      [sources, registryPart(registry, gitlabClient), ...(usage === undefined ? [] : [usage])],
+      [agentListener, apiListener, ...(proxy === undefined ? [] : [proxy]), ...webhooks, ...live.servers],
       [announcement(agentListener, apiListener, observability, log)],
     ],
     { graceMs: STAGE_GRACE_MS, onStopping: () => observability.setReady(false) },
@@ -160,7 +168,7 @@ interface Sources extends Part {
 }
 
 /** What comes from Git. */
-function createSources(config: KasConfig, registry: Registry, metrics: KasMetrics, log: Logger): Sources {
+function createSources(config: KasConfig, registry: Registry, shared: StateBackend, metrics: KasMetrics, log: Logger): Sources {
   const gitaly = new GitalyClientPool(config.gitaly);
   const refs = new RefWatcher({
     gitaly,
@@ -169,9 +177,13 @@ function createSources(config: KasConfig, registry: Registry, metrics: KasMetric
         metrics.polled();
         return await poll(repository, signal);
       };
-      return new InProcessPollQueue({ handler, onResult, concurrency: CONCURRENT_POLLS, log });
+      return shared.createQueue({ handler, onResult });
     },
+    announcePush: async (pushed) => await shared.announcePush(pushed),
   });
+  shared.onPush(
+    (pushed) => void refs.notifyOwn(pushed).catch((err: unknown) => log.debug('Push could not be passed on', { err })),
+  );
   const { pollPeriodMs, limits } = config.agent.gitops;
   const kustomize = createKustomize(config);
   const cache = new BlobCache(BLOB_CACHE_BYTES);

@@ -5,52 +5,86 @@ import { AgentCommands } from './agent-session/agent-commands.ts';
 import type { AgentTracker } from './agent-tracker/agent-tracker.ts';
 import { MemoryAgentTracker } from './agent-tracker/memory-agent-tracker.ts';
 import type { UnitCommander } from './api-server/units-service.ts';
+import { InProcessPollQueue } from './change-detection/in-process-poll-queue.ts';
+import type { PollCallbacks, PollQueue } from './change-detection/poll-queue.ts';
+import type { PushedRepository } from './change-detection/ref-watcher.ts';
 import type { KasConfig } from './config/kas-config.ts';
 import { CommandRouter } from './private-api/command-router.ts';
 import { createCommandsService } from './private-api/commands-service.ts';
 import { openPrivateApi, type PrivateApi } from './private-api/private-api.ts';
+import { RedisState } from './redis-state.ts';
 import { MemoryStatusStore } from './sync-status/memory-status-store.ts';
 import type { StatusStore } from './sync-status/status-store.ts';
 import { FileUnitOverrides } from './unit-operations/file-unit-overrides.ts';
+import type { UnitOverrides } from './unit-operations/unit-overrides.ts';
 
-/** What the replicas of a kas have in common; with one replica, what its parts have in common. */
-export interface SharedState {
+/** What the replicas of a kas have in common, in Redis; without, what the parts of the one have in common. */
+export interface StateBackend {
   readonly tracker: AgentTracker & { readonly size: number };
   readonly store: StatusStore;
-  readonly overrides: FileUnitOverrides;
+  readonly overrides: UnitOverrides;
+  createQueue(callbacks: PollCallbacks): PollQueue;
+  /** To the replicas that may watch what this one does not. */
+  announcePush(pushed: PushedRepository): Promise<void>;
+  /** Calls `listener` for pushes that another replica announced. */
+  onPush(listener: (pushed: PushedRepository) => void): void;
+  /** Whether it answers. */
+  readonly isConnected: boolean;
+  /** Run before what uses the state, and end after it. */
+  readonly parts: readonly Part[];
+}
+
+export interface SharedState extends StateBackend {
   /** Sessions of this replica. */
   readonly agentCommands: AgentCommands;
   /** Sessions of all replicas. */
   readonly commands: UnitCommander;
   /** Undefined for a kas that is alone. Further services go on its listener before it runs. */
   readonly privateApi: PrivateApi | undefined;
-  /** Run before what uses the state, and end after it. */
-  readonly parts: readonly Part[];
-  /** Run together with the other servers. */
+  /** Run before `parts`: replicas tell each other where they listen. */
   readonly servers: readonly Part[];
 }
 
 export interface SharedStateOptions {
   readonly graceMs: number;
+  readonly concurrentPolls: number;
   readonly log: Logger;
 }
 
 /** Throws UserError when something that the configuration names cannot be used. */
-export async function openSharedState(config: KasConfig, { graceMs, log }: SharedStateOptions): Promise<SharedState> {
+export async function openSharedState(config: KasConfig, options: SharedStateOptions): Promise<SharedState> {
+  const { graceMs, log } = options;
   const agentCommands = new AgentCommands();
-  const tracker = new MemoryAgentTracker();
   const privateApi =
     config.privateApi === undefined ? undefined : await openPrivateApi(config.privateApi, { graceMs, log, env: process.env });
-  const overrides = await FileUnitOverrides.open(config.agent.gitops.overridesFile);
+  const backend = await openBackend(config, privateApi, options);
+  return Object.assign(backend, {
+    agentCommands,
+    commands: commander(agentCommands, backend.tracker, privateApi),
+    privateApi,
+    servers: privateApi === undefined ? [] : [privateServer(privateApi)],
+  });
+}
+
+async function openBackend(
+  { redis, gitaly, agent }: KasConfig,
+  privateApi: PrivateApi | undefined,
+  { concurrentPolls: concurrency, log }: SharedStateOptions,
+): Promise<StateBackend> {
+  const overrides = await FileUnitOverrides.open(agent.gitops.overridesFile);
+  if (redis !== undefined && privateApi !== undefined) {
+    const pollsPerSecond = gitaly.perServerRateLimit.refillPerSecond;
+    return await RedisState.open(redis, { privateApi, overrides, concurrency, pollsPerSecond, log });
+  }
   return {
-    tracker,
+    tracker: new MemoryAgentTracker(),
     store: new MemoryStatusStore(),
     overrides,
-    agentCommands,
-    commands: commander(agentCommands, tracker, privateApi),
-    privateApi,
+    createQueue: (callbacks) => new InProcessPollQueue({ ...callbacks, concurrency, log }),
+    announcePush: async () => undefined,
+    onPush: () => undefined,
+    isConnected: true,
     parts: [overrides],
-    servers: privateApi === undefined ? [] : [privateServer(privateApi)],
   };
 }
 

@@ -29,3 +29,25 @@ test.each([
   stop.abort();
   await running;
 });
+
+test('readiness waits for what the program cannot do without, liveness does not', async () => {
+  let isServing = false;
+  const server = new ObservabilityServer({
+    address: { host: '127.0.0.1', port: 0 },
+    livenessUrlPath: '/liveness',
+    readinessUrlPath: '/readiness',
+    log: createLogger('test', 'error', { write: () => undefined }),
+    isServing: () => isServing,
+  });
+  const stop = new AbortController();
+  const running = server.run(() => undefined, stop.signal);
+  server.setReady(true);
+  const { port } = await server.address;
+  const status = async (path: string): Promise<number> =>
+    (await fetch(`http://127.0.0.1:${port}${path}`, { headers: { connection: 'close' } })).status;
+  expect([await status('/liveness'), await status('/readiness')]).toEqual([200, 503]);
+  isServing = true;
+  expect([await status('/liveness'), await status('/readiness')]).toEqual([200, 200]);
+  stop.abort();
+  await running;
+});

@@ -13,6 +13,8 @@ export interface ObservabilityOptions {
   /** At /metrics, where the program counts anything. */
   readonly metrics?: { readonly contentType: string; text(): Promise<string> };
   readonly log: Logger;
+  /** Whether everything answers without which the program cannot do its work; asked at each readiness probe. */
+  readonly isServing?: () => boolean;
 }
 
 /** HTTP for probes and Prometheus: liveness, readiness and /metrics. */
@@ -59,11 +61,12 @@ export class ObservabilityServer implements Part {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { livenessUrlPath, readinessUrlPath, metrics } = this.#options;
+    const { livenessUrlPath, readinessUrlPath, metrics, isServing } = this.#options;
+    const isReady = this.#ready && isServing?.() !== false;
     const [path] = (request.url ?? '/').split('?', 1);
     if (request.method !== 'GET' && request.method !== 'HEAD') end(response, 405, 'method not allowed\n');
     else if (path === livenessUrlPath) end(response, 200, 'alive\n');
-    else if (path === readinessUrlPath) end(response, this.#ready ? 200 : 503, this.#ready ? 'ready\n' : 'not ready\n');
+    else if (path === readinessUrlPath) end(response, isReady ? 200 : 503, isReady ? 'ready\n' : 'not ready\n');
     else if (path === '/metrics' && metrics !== undefined) end(response, 200, await metrics.text(), metrics.contentType);
     else end(response, 404, 'not found\n');
   }

@@ -10,7 +10,7 @@ import { type RefState, repositoryProblem, sameRefState } from './ref-state.ts';
 export interface RefWatcherDeps {
   readonly gitaly: GitalyClientPool;
   readonly createQueue: (callbacks: PollCallbacks) => PollQueue;
-  /** Told of every push, for replicas that watch what this one does not. */
+  /** Told of a push to what is not watched here, for replicas that do. */
   readonly announcePush?: (pushed: PushedRepository) => Promise<void>;
 }
 
@@ -99,17 +99,18 @@ export class RefWatcher {
 
   /** Looks at a repository now instead of at its next poll. Ignored when nobody watches it. UnavailableError: try again. */
   async notifyPush(pushed: PushedRepository): Promise<void> {
-    await Promise.all([this.notifyOwn(pushed), this.#deps.announcePush?.(pushed)]);
+    if (!(await this.notifyOwn(pushed))) await this.#deps.announcePush?.(pushed);
   }
 
-  /** As `notifyPush`, for what is watched here. */
-  async notifyOwn(pushed: PushedRepository): Promise<void> {
+  /** As `notifyPush`, for what is watched here; false when nothing is. */
+  async notifyOwn(pushed: PushedRepository): Promise<boolean> {
     const matching = [...this.#repositories.values()].filter(({ location, projects }) =>
       'project' in pushed
         ? projects.has(pushed.project)
         : location.storageName === pushed.storageName && location.relativePath === pushed.relativePath,
     );
     await Promise.all(matching.map(({ key }) => this.#queue.notify(key)));
+    return matching.length > 0;
   }
 
   /** Ends all polling. Watchers hear nothing more. */
