@@ -20,12 +20,12 @@ const filesOf = (...messages: Message[]): Record<string, string> =>
   Object.fromEntries(receive(headers, ...messages, trailers)!.files.map(({ path, content }) => [path, String(content)]));
 
 test('pieces of one file that follow each other are joined', () => {
-  const big = Buffer.alloc(128 << 10, 'x');
+  const big = 'x'.repeat(128 << 10);
   expect(filesOf(piece('a', big), piece('a', 'end'), piece('b', 'b'))).toEqual({ a: `${big}end`, b: 'b' });
 });
 
 test('a file that several globs match is taken once, whether it comes again at once or later', () => {
-  const big = Buffer.alloc(128 << 10, 'xy');
+  const big = 'xy'.repeat(64 << 10);
   expect(filesOf(piece('a', 'one'), piece('a', 'one'), piece('a', 'one'))).toEqual({ a: 'one' });
   expect(filesOf(piece('a', big), piece('a', '!'), piece('a', big), piece('a', '!'))).toEqual({ a: `${big}!` });
   expect(filesOf(piece('a', 'one'), piece('b', 'two'), piece('a', 'one'))).toEqual({ a: 'one', b: 'two' });

@@ -176,16 +176,16 @@ async function recordAgent(kubeconfig: string, { ours, webSocket, file, whole }:
         { what, timeoutMs: 90_000, intervalMs: 200 },
       );
     await seen('the first objects', ([first]) => first?.ended === true);
-    await seen('the next question', (objects) => objects.length === 2);
+    await seen('the next question', (objects) => objects.length >= 2);
     if (whole) {
       relay.note('manifests 1');
       await world.manifests(1);
       await seen('the second objects', (objects) => objects[1]?.ended === true);
-      await seen('the third question', (objects) => objects.length === 3);
+      await seen('the third question', (objects) => objects.length >= 3);
       relay.note('configuration 1');
       await world.configuration(1);
       await seen('the second configuration', (_, configuration) => configuration?.responses.length === 2);
-      await seen('a question for other paths', (objects) => objects.length === 4 && objects[3]?.ended === true);
+      await seen('a question for other paths', (objects) => objects[3]?.ended === true);
     }
     await delay(500);
     relay.note('the agent stops');
