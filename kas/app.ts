@@ -47,6 +47,7 @@ import { createTunnelService } from './tunnel/tunnel-service.ts';
 import { OverriddenConfigurations } from './unit-operations/overridden-configurations.ts';
 import { BlobCache } from './units/blob-cache.ts';
 import { GitUnitSource } from './units/git-unit-source.ts';
+import { TreeListings } from './units/tree-listings.ts';
 import { UnitRenderer } from './units/unit-renderer.ts';
 import { openWebhooks } from './webhooks/open-webhooks.ts';
 
@@ -62,6 +63,7 @@ const UNIT_LINGER_MS = 60_000;
 const BLOB_CACHE_BYTES = 128 << 20;
 const BUNDLE_CACHE_BYTES = 256 << 20;
 const TRANSFER_BYTES = 64 << 20;
+const LISTING_BYTES = 64 << 20;
 const CONCURRENT_POLLS = 32;
 
 /** Runs kas until the signal fires. Throws UserError when something it was given is wrong, before it serves anything. */
@@ -169,7 +171,7 @@ interface Sources extends Part {
 
 /** What comes from Git. */
 function createSources(config: KasConfig, registry: Registry, shared: StateBackend, metrics: KasMetrics, log: Logger): Sources {
-  const gitaly = new GitalyClientPool(config.gitaly);
+  const gitaly = new GitalyClientPool({ ...config.gitaly, metrics });
   const refs = new RefWatcher({
     gitaly,
     createQueue: ({ handler: poll, onResult }) => {
@@ -187,7 +189,8 @@ function createSources(config: KasConfig, registry: Registry, shared: StateBacke
   const { pollPeriodMs, limits } = config.agent.gitops;
   const kustomize = createKustomize(config);
   const cache = new BlobCache(BLOB_CACHE_BYTES);
-  const renderer = new UnitRenderer({ gitaly, limits, cache, kustomize });
+  const listings = new TreeListings(LISTING_BYTES);
+  const renderer = new UnitRenderer({ gitaly, limits, cache, listings, metrics, kustomize });
   const units = new GitUnitSource({ refs, renderer, pollPeriodMs, lingerMs: UNIT_LINGER_MS, log });
   const { maxConfigurationFileBytes: maxFileBytes, pollPeriodMs: configurationPeriodMs } = config.agent.configuration;
   const pollPeriod = { pollPeriodMs: configurationPeriodMs };

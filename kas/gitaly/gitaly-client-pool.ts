@@ -7,7 +7,7 @@ import { SmartHTTPServiceClient } from '../../proto/gen/gitaly/smarthttp.ts';
 import type { RepositoryLocation } from '../registry/registry.ts';
 import { parseGitalyAddress } from './gitaly-address.ts';
 import { GitalyRepository } from './gitaly-repository.ts';
-import type { GitalyServer } from './gitaly-server.ts';
+import { type GitalyMetrics, type GitalyServer, NO_GITALY_METRICS } from './gitaly-server.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 export interface RateLimit {
@@ -19,6 +19,7 @@ export interface GitalyClientPoolOptions {
   /** For all calls to all servers together. */
   readonly globalRateLimit: RateLimit;
   readonly perServerRateLimit: RateLimit;
+  readonly metrics?: GitalyMetrics;
 }
 
 const MAX_WAITING_CALLS = 20_000;
@@ -56,13 +57,18 @@ export class GitalyClientPool {
   #server(address: string): GitalyServer {
     const known = this.#servers.get(address);
     if (known !== undefined) return known;
-    const server = connect(address, this.#global, bucket(this.#options.perServerRateLimit));
+    const server = connect(address, this.#global, this.#options);
     this.#servers.set(address, server);
     return server;
   }
 }
 
-function connect(address: string, global: TokenBucket, own: TokenBucket): GitalyServer {
+function connect(
+  address: string,
+  global: TokenBucket,
+  { perServerRateLimit, metrics = NO_GITALY_METRICS }: GitalyClientPoolOptions,
+): GitalyServer {
+  const own = bucket(perServerRateLimit);
   const { target, channelCredentials } = parseGitalyAddress(address);
   const channel = new Channel(target, channelCredentials, CHANNEL_OPTIONS);
   const options = { channelOverride: channel };
@@ -72,6 +78,7 @@ function connect(address: string, global: TokenBucket, own: TokenBucket): Gitaly
     refs: new RefServiceClient(target, channelCredentials, options),
     smartHttp: new SmartHTTPServiceClient(target, channelCredentials, options),
     channel,
+    metrics,
     lacksGetBlobs: false,
     async admit(signal) {
       await own.take(signal);

@@ -6,7 +6,7 @@ import type { GetBlobsResponse } from '../../proto/gen/gitaly/blob.ts';
 import { TreeEntry_EntryType, TreeEntryResponse_ObjectType } from '../../proto/gen/gitaly/commit.ts';
 import { ObjectType, type Repository } from '../../proto/gen/gitaly/shared.ts';
 import type { RepositoryLocation } from '../registry/registry.ts';
-import type { GitalyServer } from './gitaly-server.ts';
+import type { GitalyMethod, GitalyServer } from './gitaly-server.ts';
 import { type AdvertisedRefs, parseInfoRefs } from './info-refs.ts';
 
 /** A file of a tree. */
@@ -22,7 +22,8 @@ export interface FileEntry {
 /** What is in a folder, that below its sub-folders not included. Paths are from the repository's root. */
 export interface Folder {
   readonly files: readonly FileEntry[];
-  readonly folders: readonly string[];
+  /** Object ids of the trees by path. */
+  readonly folders: ReadonlyMap<string, string>;
 }
 
 /** A blob, or how big it would be when it is over the limit it was read with. */
@@ -60,7 +61,7 @@ export class GitalyRepository {
     const chunks: Buffer[] = [];
     let bytes = 0;
     const request = { repository: this.#repository(), gitConfigOptions: [], gitProtocol: '' };
-    const settings = await this.#admit(signal);
+    const settings = await this.#admit('infoRefsUploadPack', signal);
     const stream = callServerStream(smartHttp.infoRefsUploadPack.bind(smartHttp), request, settings, signal);
     for await (const { data } of translated(stream)) {
       bytes += data.length;
@@ -77,7 +78,7 @@ export class GitalyRepository {
   /** Full name of the branch that the server takes for the default one; undefined when there is no branch. */
   async defaultBranch(signal: AbortSignal): Promise<string | undefined> {
     const { refs } = this.#server;
-    const settings = await this.#admit(signal);
+    const settings = await this.#admit('findDefaultBranchName', signal);
     const request = { repository: this.#repository(), headOnly: false };
     const answer = await callUnary(refs.findDefaultBranchName.bind(refs), request, settings, signal).catch(rethrow);
     return answer.name.length === 0 ? undefined : answer.name.toString('utf8');
@@ -96,7 +97,7 @@ export class GitalyRepository {
   async folder(commitId: string, folder: string, signal: AbortSignal): Promise<Folder | undefined> {
     const listed = await this.#list(commitId, folder, false, signal);
     // Some releases of Gitaly answer nothing for a folder that is not there; Git has no empty folders.
-    return listed === undefined || listed.files.length + listed.folders.length === 0 ? undefined : listed;
+    return listed === undefined || listed.files.length + listed.folders.size === 0 ? undefined : listed;
   }
 
   async #list(
@@ -104,9 +105,9 @@ export class GitalyRepository {
     folder: string,
     recursive: boolean,
     signal: AbortSignal,
-  ): Promise<{ files: FileEntry[]; folders: string[] } | undefined> {
+  ): Promise<{ files: FileEntry[]; folders: Map<string, string> } | undefined> {
     const { commits } = this.#server;
-    const settings = await this.#admit(signal);
+    const settings = await this.#admit('getTreeEntries', signal);
     const request = {
       repository: this.#repository(),
       revision: Buffer.from(commitId),
@@ -117,7 +118,7 @@ export class GitalyRepository {
       skipFlatPaths: true,
     };
     const files: FileEntry[] = [];
-    const folders: string[] = [];
+    const folders = new Map<string, string>();
     let bytes = 0;
     try {
       for await (const { entries } of translated(
@@ -127,7 +128,7 @@ export class GitalyRepository {
           bytes += path.length + ENTRY_BYTES;
           if (bytes > MAX_LISTING_BYTES) throw treeTooLarge(folder);
           if (type === TreeEntry_EntryType.BLOB) files.push({ path: path.toString('utf8'), oid, mode });
-          else if (type === TreeEntry_EntryType.TREE) folders.push(path.toString('utf8'));
+          else if (type === TreeEntry_EntryType.TREE) folders.set(path.toString('utf8'), oid);
         }
     } catch (error) {
       // Releases of Gitaly differ: nothing at all, NOT_FOUND, or INVALID_ARGUMENT for a path that is not there.
@@ -176,7 +177,7 @@ export class GitalyRepository {
     signal: AbortSignal,
   ): AsyncGenerator<Blob, void, void> {
     const { blobs } = this.#server;
-    const settings = await this.#admit(signal);
+    const settings = await this.#admit('getBlobs', signal);
     const request = {
       repository: this.#repository(),
       revisionPaths: paths.map((path) => ({ revision: commitId, path: Buffer.from(path) })),
@@ -189,18 +190,18 @@ export class GitalyRepository {
         current?.chunks.push(message.data);
         continue;
       }
-      if (current !== undefined) yield finish(current, maxBytes);
+      if (current !== undefined) yield this.#finish(current, maxBytes);
       current = begin(message, paths[index]);
       index += 1;
     }
-    if (current !== undefined) yield finish(current, maxBytes);
+    if (current !== undefined) yield this.#finish(current, maxBytes);
     if (index !== paths.length) throw new UnavailableError(`Gitaly sent ${index} of ${paths.length} files`);
   }
 
   /** One file, without its data when it is over `maxBytes`; undefined when the commit has no such file. */
   async file(revision: string, path: string, maxBytes: number, signal: AbortSignal): Promise<Blob | undefined> {
     const { commits } = this.#server;
-    const settings = await this.#admit(signal);
+    const settings = await this.#admit('treeEntry', signal);
     // One byte more than allowed shows that a file is over the limit, without reading the rest. `max_size` would
     // answer the same by an error, but means "no limit" when it is 0.
     const request = {
@@ -226,11 +227,17 @@ export class GitalyRepository {
       throw error;
     }
     if (size === undefined) return undefined;
-    return finish({ path, sizeBytes: size, chunks }, maxBytes);
+    return this.#finish({ path, sizeBytes: size, chunks }, maxBytes);
   }
 
-  async #admit(signal: AbortSignal): Promise<CallSettings> {
+  #finish(blob: PendingBlob, maxBytes: number): Blob {
+    this.#server.metrics.blobRead();
+    return finish(blob, maxBytes);
+  }
+
+  async #admit(method: GitalyMethod, signal: AbortSignal): Promise<CallSettings> {
     await this.#server.admit(signal);
+    this.#server.metrics.called(method);
     const metadata = new Metadata();
     const { token, features = {} } = this.#location.gitaly;
     if (token !== '') metadata.set('authorization', signGitalyToken(token));

@@ -7,6 +7,9 @@ export class KasMetrics {
   readonly #bundleBytes: Counter;
   readonly #unknownMessages: Counter;
   readonly #polls: Counter;
+  readonly #gitalyCalls: Counter<'method'>;
+  readonly #blobs: Counter;
+  readonly #renderings: Counter;
 
   /** `connectedAgents` is asked whenever metrics are read. */
   constructor(connectedAgents: () => number) {
@@ -37,6 +40,30 @@ export class KasMetrics {
       registers,
     });
     this.#polls = new Counter({ name: 'kas_repository_polls_total', help: 'Looks at the refs of a repository.', registers });
+    this.#gitalyCalls = new Counter({
+      name: 'kas_gitaly_calls_total',
+      help: 'Calls to Gitaly servers.',
+      labelNames: ['method'],
+      registers,
+    });
+    this.#blobs = new Counter({ name: 'kas_gitaly_blobs_read_total', help: 'Files read from Gitaly servers.', registers });
+    this.#renderings = new Counter({
+      name: 'kas_units_rendered_total',
+      help: 'Renderings of units, without commits that left a unit as it was.',
+      registers,
+    });
+  }
+
+  called(method: string): void {
+    this.#gitalyCalls.inc({ method });
+  }
+
+  blobRead(): void {
+    this.#blobs.inc();
+  }
+
+  rendered(): void {
+    this.#renderings.inc();
   }
 
   polled(): void {

@@ -23,7 +23,7 @@ export class CommitTree {
     const folder = await this.#folder(parent, signal);
     const file = folder?.files.find((entry) => entry.path === path);
     if (file !== undefined) return file.mode === SYMBOLIC_LINK ? 'link' : file;
-    if (folder?.folders.includes(path)) return 'directory';
+    if (folder?.folders.has(path)) return 'directory';
     if (folder !== undefined || parent === ROOT) return 'missing';
     return (await this.lookup(parent, signal)) === 'link' ? 'link' : 'missing';
   }

@@ -9,6 +9,7 @@ import { GitalyClientPool } from '../gitaly/gitaly-client-pool.ts';
 import { type Files, GitalyFixture, type Repository, until } from '../gitaly/gitaly-fixture.ts';
 import { BlobCache, ENTRY_BYTES } from './blob-cache.ts';
 import { GitUnitSource } from './git-unit-source.ts';
+import { TreeListings } from './tree-listings.ts';
 import { UnitRenderer } from './unit-renderer.ts';
 import type { UnitRequest, UnitSnapshot } from './unit-source.ts';
 
@@ -61,6 +62,8 @@ class Line implements AsyncDisposable {
     this.#source = new GitUnitSource({
       refs: this.#refs,
       renderer: new UnitRenderer({
+        listings: new TreeListings(1 << 20),
+        metrics: { rendered: () => undefined },
         gitaly: this.#pool,
         limits: { ...LIMITS, ...options.limits },
         cache: this.cache,

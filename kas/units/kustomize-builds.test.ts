@@ -3,6 +3,7 @@ import { Kustomize } from 'kustomize-ts';
 import { GitalyClientPool } from '../gitaly/gitaly-client-pool.ts';
 import { type Files, GitalyFixture, type Repository } from '../gitaly/gitaly-fixture.ts';
 import { BlobCache } from './blob-cache.ts';
+import { TreeListings } from './tree-listings.ts';
 import { type Rendering, UnitRenderer } from './unit-renderer.ts';
 
 const RATE = { refillPerSecond: 10_000, bucketSize: 10_000 };
@@ -35,6 +36,8 @@ afterAll(async () => {
 
 function renderer(): UnitRenderer {
   return new UnitRenderer({
+    listings: new TreeListings(1 << 20),
+    metrics: { rendered: () => undefined },
     gitaly: pool,
     limits: LIMITS,
     cache: new BlobCache(8 << 20),

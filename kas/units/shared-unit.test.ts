@@ -9,6 +9,7 @@ import { GitalyClientPool } from '../gitaly/gitaly-client-pool.ts';
 import { GitalyFixture, type Repository, until } from '../gitaly/gitaly-fixture.ts';
 import { BlobCache } from './blob-cache.ts';
 import { GitUnitSource } from './git-unit-source.ts';
+import { TreeListings } from './tree-listings.ts';
 import { UnitRenderer } from './unit-renderer.ts';
 import type { UnitRequest, UnitSnapshot } from './unit-source.ts';
 
@@ -38,7 +39,14 @@ beforeEach(async () => {
   const log = createLogger('test', 'info', { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) });
   pool = new GitalyClientPool({ globalRateLimit: RATE, perServerRateLimit: RATE });
   refs = new RefWatcher({ gitaly: pool, createQueue: (polls) => new InProcessPollQueue({ ...polls, concurrency: 8, log }) });
-  const real = new UnitRenderer({ gitaly: pool, limits: LIMITS, cache: new BlobCache(1 << 20), kustomize });
+  const real = new UnitRenderer({
+    gitaly: pool,
+    limits: LIMITS,
+    cache: new BlobCache(1 << 20),
+    kustomize,
+    listings: new TreeListings(1 << 20),
+    metrics: { rendered: () => undefined },
+  });
   const renderer: Pick<UnitRenderer, 'render'> = {
     render: async (request, ...rest) => await real.render(instead.shift()?.(request) ?? request, ...rest),
   };

@@ -9,7 +9,7 @@ import { type Selection, selectFiles } from '../../lib/manifests/select-files.ts
 import type { SourceProblem } from '../../lib/source-problem.ts';
 import type { ManifestLimits } from '../config/kas-config.ts';
 import type { GitalyClientPool } from '../gitaly/gitaly-client-pool.ts';
-import type { FileEntry, GitalyRepository } from '../gitaly/gitaly-repository.ts';
+import type { FileEntry } from '../gitaly/gitaly-repository.ts';
 import { splitFiles, splitGlobs } from '../manifests/kustomizations.ts';
 import type { BlobCache } from './blob-cache.ts';
 import { CommitTree } from './commit-tree.ts';
@@ -18,13 +18,21 @@ import { type Built, KustomizeBuilds } from './kustomize-builds.ts';
 import { listFiles } from './list-files.ts';
 import { readFiles } from './read-files.ts';
 import { RefusedUnit, refuse } from './refused-unit.ts';
+import type { Listable, TreeListings } from './tree-listings.ts';
 import type { UnitRequest } from './unit-source.ts';
 
 export interface UnitRendererDeps {
   readonly gitaly: GitalyClientPool;
   readonly limits: ManifestLimits;
   readonly cache: BlobCache;
+  readonly listings: TreeListings;
+  readonly metrics: Pick<RenderMetrics, 'rendered'>;
   readonly kustomize: Pick<Kustomize, 'build'>;
+}
+
+export interface RenderMetrics {
+  /** A unit was made anew. */
+  rendered(): void;
 }
 
 /** What a unit is at a commit. */
@@ -76,13 +84,15 @@ export class UnitRenderer {
   ): Promise<Rendering> {
     let selection = UNKNOWN;
     try {
-      const { limits, cache } = this.#deps;
+      const { limits, cache, listings } = this.#deps;
       checkPaths(request.globs, limits);
       const repository = this.#deps.gitaly.repository(request.project.location);
-      const chosen = await choose(repository, commitId, request.globs, limits, signal);
-      const tree = new CommitTree(repository, commitId);
+      const listable = listings.of(repository, request.project.location);
+      const chosen = await choose(listable, commitId, request.globs, limits, signal);
+      const tree = new CommitTree(listable, commitId);
       if (previous !== undefined && previous.selection === (await digestOf(chosen, previous.inputs, tree, signal)))
         return previous;
+      this.#deps.metrics.rendered();
       if (chosen.folders.length === 0) selection = await digestOf(chosen, [], tree, signal);
       const builds = await this.#builds.build(repository, commitId, chosen.folders, signal);
       const contents = await readFiles(repository, commitId, plainFiles(chosen.files, builds), limits, cache, signal);
@@ -140,7 +150,7 @@ interface Chosen {
 }
 
 async function choose(
-  repository: GitalyRepository,
+  repository: Listable,
   commitId: string,
   globs: readonly string[],
   limits: ManifestLimits,
