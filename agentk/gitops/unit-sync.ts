@@ -1,12 +1,11 @@
 import { AbortScope } from '../../lib/abort.ts';
-import { isAbort, toError, UnavailableError, UserError } from '../../lib/errors.ts';
+import { isAbort, toError, UnavailableError } from '../../lib/errors.ts';
 import { Latest } from '../../lib/latest.ts';
 import type { Logger } from '../../lib/log.ts';
 import { formatObjectId } from '../../lib/object-id.ts';
-import type { AdditionPolicy, DriftPolicy } from '../../lib/unit-policy.ts';
+import type { DriftPolicy } from '../../lib/unit-policy.ts';
 import type { LiveObject } from '../kube/cluster.ts';
-import { KubeError } from '../kube/kube-error.ts';
-import { classifyRefusal } from './apply/apply-errors.ts';
+import { failureOf } from './apply/failure.ts';
 import type { Prerequisites } from './apply/prerequisites.ts';
 import { bundleKeys } from './desired/desired.ts';
 import { diffUnit, type ObjectDiff } from './diff/unit-diff.ts';
@@ -31,7 +30,15 @@ import { RetryTimer } from './retry-timer.ts';
 import { SyncLog } from './status/sync-log.ts';
 import { UnitStatus } from './status/unit-status.ts';
 import type { EngineParts, Neighbours } from './sync-context.ts';
-import { type Reporter, type SyncState, type Unit, type UnitBundle, writesNothing } from './unit.ts';
+import {
+  additionPolicyOf,
+  type Reporter,
+  type SyncState,
+  sameBundle,
+  type Unit,
+  type UnitBundle,
+  writesNothing,
+} from './unit.ts';
 import { unitParts } from './unit-parts.ts';
 
 export interface UnitSyncDeps {
@@ -60,6 +67,8 @@ export class UnitSync {
   readonly applySetId: string;
   /** Of its ApplySet parent. */
   readonly parentName: string;
+  /** See `Standpoint`. */
+  before: string | undefined;
   readonly #deps: UnitSyncDeps;
   readonly #objects: UnitObjects;
   readonly #requests = new Latest<'sync'>();
@@ -73,8 +82,6 @@ export class UnitSync {
   readonly #gate: Gatekeeper;
   #unit: Unit;
   #bundle: UnitBundle | undefined;
-  /** Commit of the bundle before the newest commit. */
-  #before: string | undefined;
   /** Keys of its objects. */
   #wanted: ReadonlySet<string> = new Set();
   #begun: UnitBundle | undefined;
@@ -93,21 +100,19 @@ export class UnitSync {
     this.#deps = { ...deps, parts: unitParts(deps.parts, () => this.#unit) };
     this.#unit = deps.unit;
     const { parts } = this.#deps;
-    this.applySetId = deps.inventory.applySetId;
-    this.parentName = deps.inventory.name;
+    ({ applySetId: this.applySetId, name: this.parentName } = deps.inventory);
     this.#log = new SyncLog(deps.log, deps.now);
     this.#objects = new UnitObjects(deps.parts.health.assess);
     const report = (state: SyncState): void => this.#tell(state);
     this.#status = new UnitStatus({ objects: this.#objects, cluster: () => parts.cluster, report, now: deps.now });
     this.#gate = this.#createGate(deps);
     const { applySetId } = this;
-    const { now, handOverMs } = deps;
-    this.#pruner = new Pruner({ applySetId, wake: () => this.resync(), now, handOverMs });
+    this.#pruner = new Pruner({ ...deps, applySetId, wake: () => this.resync() });
     this.#memory = new UnitMemory(deps.stateStore, this.#objects, deps.log, deps.parts.hardStop);
     this.#driftWatch = new DriftWatch(
       {
         parts,
-        applySetId: this.applySetId,
+        applySetId,
         policy: () => this.#driftPolicy(),
         additions: () => additionPolicyOf(this.#unit),
         wanted: (tracked) =>
@@ -145,11 +150,6 @@ export class UnitSync {
     return this.#bundle;
   }
 
-  /** See `Standpoint`. */
-  get before(): string | undefined {
-    return this.#before;
-  }
-
   configure(unit: Unit): void {
     const before = this.#unit;
     this.#unit = unit;
@@ -164,7 +164,7 @@ export class UnitSync {
   submit(bundle: UnitBundle): void {
     const held = this.#bundle;
     if (held !== undefined && sameBundle(held, bundle)) return this.resync();
-    if (held?.commitId !== bundle.commitId) this.#before = held?.commitId;
+    if (held?.commitId !== bundle.commitId) this.before = held?.commitId;
     this.#bundle = bundle;
     this.#wanted = bundleKeys(bundle.bundle, this.#unit.defaultNamespace);
     this.#running?.abort(new DOMException('A newer bundle is here', 'AbortError'));
@@ -392,23 +392,9 @@ export class UnitSync {
   }
 
   #fail(bundle: UnitBundle, error: Error): void {
-    const refusal = error instanceof KubeError ? classifyRefusal(error) : undefined;
-    const transient = error instanceof UnavailableError || refusal?.retry === 'soon' || refusal?.retry === 'at_once';
-    const known = error instanceof UserError ? error.reason : 'InternalError';
-    const reason = refusal?.reason ?? (transient ? 'Unavailable' : known);
+    const { reason, transient } = failureOf(error);
     this.#status.fail({ reason, message: error.message, permanent: !transient });
     this.#log.failed(bundle, reason, error);
     this.#retry.tryAgain(transient ? 'soon' : 'slowly');
   }
-}
-
-/** Where nobody is to be overruled, nobody's fields are taken away. */
-function additionPolicyOf({ driftAdditions, conflictPolicy }: Unit): AdditionPolicy {
-  return driftAdditions === 'remove' && conflictPolicy === 'report' ? 'report' : driftAdditions;
-}
-
-function sameBundle(a: UnitBundle, b: UnitBundle): boolean {
-  const isSameContent = a.commitId === b.commitId && a.bundle.digest === b.bundle.digest;
-  // Other units wait for a bundle of the newest configuration, even if it brings nothing new.
-  return isSameContent && a.incomplete === b.incomplete && a.sourceId === b.sourceId;
 }

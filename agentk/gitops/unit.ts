@@ -1,6 +1,6 @@
 import type { Bundle } from '../../lib/bundle.ts';
 import type { ObjectId } from '../../lib/object-id.ts';
-import type { HealthRule, UnitPolicy } from '../../lib/unit-policy.ts';
+import type { AdditionPolicy, HealthRule, UnitPolicy } from '../../lib/unit-policy.ts';
 import type { ObjectDiff } from './diff/unit-diff.ts';
 
 /** One manifest project entry of the agent's configuration, as kas compiled it. */
@@ -38,6 +38,17 @@ export interface UnitBundle {
 /** Nothing in the cluster is changed for the unit. */
 export function writesNothing({ suspended, dryRunStrategy }: Unit): boolean {
   return suspended || dryRunStrategy === 'client';
+}
+
+/** Where nobody is to be overruled, nobody's fields are taken away. */
+export function additionPolicyOf({ driftAdditions, conflictPolicy }: Unit): AdditionPolicy {
+  return driftAdditions === 'remove' && conflictPolicy === 'report' ? 'report' : driftAdditions;
+}
+
+export function sameBundle(a: UnitBundle, b: UnitBundle): boolean {
+  const isSameContent = a.commitId === b.commitId && a.bundle.digest === b.bundle.digest;
+  // Other units wait for a bundle of the newest configuration, even if it brings nothing new.
+  return isSameContent && a.incomplete === b.incomplete && a.sourceId === b.sourceId;
 }
 
 export type Phase = 'progressing' | 'synced' | 'degraded' | 'failed' | 'suspended';

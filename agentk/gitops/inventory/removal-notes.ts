@@ -9,15 +9,19 @@ type RemovalPolicies = Pick<
 
 /** What has to be known of a unit after it left the configuration. */
 export interface Removal extends RemovalPolicies {
+  /** From where it was; absent: an older agent did not write it down. */
+  readonly project?: string | undefined;
+  readonly ref?: string | undefined;
   /** Of the agent that had the unit: another one with the same number is the agent of another kas. */
   readonly agentName: string;
 }
 
 /** Annotations of the ApplySet parent by which an agent that was away knows what to do with a unit that is gone. */
-export function removalNotes(unit: RemovalPolicies, agentName: string): Readonly<Record<string, string>> {
-  const { removalPolicy, prunePropagation, pruneTimeoutMs, pruneBudget, serviceAccount, inclusions, exclusions } = unit;
+export function removalNotes(unit: Omit<Removal, 'agentName'>, agentName: string): Readonly<Record<string, string>> {
+  const { project, ref, removalPolicy, prunePropagation, pruneTimeoutMs, pruneBudget } = unit;
+  const { serviceAccount, inclusions, exclusions } = unit;
   const policies = { prunePropagation, pruneTimeoutMs, pruneBudget, serviceAccount, inclusions, exclusions };
-  const rules = { agentName, ...policies } satisfies Omit<Removal, 'removalPolicy'>;
+  const rules = { agentName, project, ref, ...policies } satisfies Omit<Removal, 'removalPolicy'>;
   return { [REMOVAL_POLICY]: removalPolicy, [REMOVAL_RULES]: JSON.stringify(rules) };
 }
 

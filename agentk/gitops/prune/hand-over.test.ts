@@ -14,21 +14,30 @@ describe('Units to wait for before a prune', () => {
     ['one of the same repository at another commit', shop('b'), bundle('b', 'c1'), ['b']],
     ['not one at the same commit', shop('b'), bundle('b', 'c2'), []],
     ['not one of another branch', { ...shop('b'), ref: 'dev' }, bundle('b', 'c1'), []],
+    ['one of a branch that was where the default branch was', { ...shop('b'), ref: 'main' }, bundle('b', 'c0'), ['b']],
     ['not one of another repository', unit('b'), bundle('b', 'c1'), []],
     ['one whose bundle is of an older configuration', shop('b', 'new'), bundle('b', 'c2', 'old'), ['b']],
     ['not one of which kas does not say what it is made from', shop('b', 'new'), bundle('b', 'c2'), []],
   ])('are %s', (_which, other, otherBundle, names) => {
-    const own = { unit: shop('a'), bundle: bundle('a', 'c2') };
+    const own = { unit: shop('a'), bundle: bundle('a', 'c2'), before: 'c0' };
     expect(awaitedUnits(own, [{ unit: other, bundle: otherBundle }]).map(({ unit: name }) => name)).toEqual(names);
   });
 
   it.each([
     ['certain to come from the same branch', shop('b'), true],
+    ['certain to come from the same branch, if both call it the default branch', { ...shop('b'), ref: '' }, true],
     ['not certain to come from another repository', unit('b'), false],
     ['not certain to come from another branch', { ...shop('b'), ref: 'dev' }, false],
   ])('are %s', (_which, other, certain) => {
     const own = { unit: shop('a'), bundle: bundle('a', 'c2') };
     expect(awaitedUnits(own, [{ unit: other, bundle: undefined }])).toEqual([{ unit: 'b', certain }]);
+  });
+
+  it('are those whose branch may be the default branch, as long as nobody knows where that was before', () => {
+    const own = { unit: shop('a'), bundle: bundle('a', 'c2') };
+    const other = { unit: { ...shop('b'), ref: 'main' }, bundle: bundle('b', 'c1') };
+    expect(awaitedUnits(own, [other])).toEqual([{ unit: 'b', certain: false }]);
+    expect(awaitedUnits({ ...own, unit: { ...shop('a'), ref: 'dev' } }, [other])).toEqual([]);
   });
 
   it('are the unit itself while its bundle is of an older configuration', () => {

@@ -4,7 +4,12 @@ import type { Unit, UnitBundle } from '../unit.ts';
 export interface Standpoint {
   readonly unit: Unit;
   readonly bundle: UnitBundle | undefined;
+  /** Commit of the bundle that came before the newest commit; undefined: none came, since the agent started. */
+  readonly before?: string | undefined;
 }
+
+/** From where a unit is: of a project one branch, tag or commit. */
+export type Source = Pick<Unit, 'project' | 'ref'>;
 
 /** A unit whose bundle may want an object that left Git elsewhere. */
 export interface Awaited {
@@ -28,13 +33,47 @@ export function awaitedUnits(own: Standpoint | undefined, others: readonly Stand
     .map(({ unit }) => ({ unit: unit.name, certain: own !== undefined && unit !== own.unit && isOneSource(unit, own.unit) }));
 }
 
-function isOneSource(a: Unit, b: Unit): boolean {
-  return a.project === b.project && a.ref === b.ref;
+/** The commit of each unit that comes from a source. */
+export function commitsOf(source: Source, units: readonly Standpoint[]): ReadonlyMap<string, string> {
+  const ofSource = units.filter(({ unit }) => isOneSource(unit, source));
+  return new Map(ofSource.flatMap(({ unit, bundle }) => (bundle === undefined ? [] : [[unit.name, bundle.commitId]])));
 }
 
-function isBehind({ unit, bundle }: Standpoint, own: Standpoint | undefined): boolean {
+/**
+ * Units of a source that are still at the commit at which they were when another unit of it left the configuration. Where
+ * the configuration is of the same repository, `newest` is its commit, and a unit that has reached it is not behind.
+ */
+export function unmoved(
+  source: Source,
+  then: ReadonlyMap<string, string>,
+  units: readonly Standpoint[],
+  newest: string,
+): readonly Awaited[] {
+  const now = commitsOf(source, units);
+  const isUnmoved = ([unit, commitId]: readonly [string, string]): boolean => commitId !== newest && then.get(unit) === commitId;
+  return [...now].filter(isUnmoved).map(([unit]) => ({ unit, certain: false }));
+}
+
+function isOneSource(a: Source, b: Source): boolean {
+  return a.project === b.project && branchOf(a) === branchOf(b);
+}
+
+/** Empty: the default branch, by whatever name. */
+function branchOf({ ref = '' }: Source): string {
+  return ref.replace(/^refs\/heads\//, '');
+}
+
+/** What the default branch is called nobody says: a unit that was at the same commit before may be of it, too. */
+function mayBeDefault(other: Standpoint, own: Standpoint): boolean {
+  if (other.unit.project !== own.unit.project) return false;
+  if (branchOf(other.unit) !== '' && branchOf(own.unit) !== '') return false;
+  return own.before === undefined || own.before === other.bundle?.commitId;
+}
+
+function isBehind(other: Standpoint, own: Standpoint | undefined): boolean {
+  const { unit, bundle } = other;
   if (bundle === undefined || isOfOther(bundle.sourceId, unit.sourceId)) return true;
-  if (own?.bundle === undefined || !isOneSource(unit, own.unit)) return false;
+  if (own?.bundle === undefined || !(isOneSource(unit, own.unit) || mayBeDefault(other, own))) return false;
   return bundle.commitId !== own.bundle.commitId;
 }
 

@@ -81,6 +81,30 @@ describe('A unit that leaves the configuration', () => {
     expect((await get('m0'))?.metadata.labels).toEqual((await get('kept'))?.metadata.labels);
   });
 
+  it('hands on what the same commit moves to another unit of its repository', async () => {
+    const project = 'group/shop';
+    engine.configure(one({ project }), { ...other(), project, ref: '' });
+    await engine.apply('other', [configMap(namespace, 'kept')]);
+    await engine.apply('one', many(2));
+    const before = await get('m0');
+    engine.configure({ ...other(), project, ref: '' });
+    await engine.apply('other', [configMap(namespace, 'kept'), configMap(namespace, 'm0')]);
+    await gone(path('m1'), parent());
+    expect((await get('m0'))?.metadata.uid).toBe(before?.metadata.uid);
+  });
+
+  it('waits no longer than others of its repository are given for their next commit', async () => {
+    await engine[Symbol.asyncDispose]();
+    engine = new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId, namespace, handOverMs: 500 });
+    const project = 'group/shop';
+    engine.configure(one({ project }), { ...other(), project });
+    await engine.apply('other', [configMap(namespace, 'kept')]);
+    await engine.apply('one', many(2));
+    engine.configure({ ...other(), project });
+    await gone(path('m0'), path('m1'), parent());
+    expect(await get('kept')).toBeDefined();
+  });
+
   it('takes along also what its last sync had on its way', async () => {
     const large = one({ pruneBudget: { objects: 1000, percent: 100 } });
     engine.configure(large, other());

@@ -14,7 +14,7 @@ import { excluded, type Pruned } from '../plan/change-set.ts';
 import { isApplied } from '../plan/plan.ts';
 import type { EngineParts } from '../sync-context.ts';
 import { isConfirmed, isOverBudget } from './budget.ts';
-import type { Awaited } from './hand-over.ts';
+import { type Awaited, commitsOf, type Source, type Standpoint, unmoved } from './hand-over.ts';
 import { needsConfirmation } from './objection.ts';
 import { Pruner } from './pruner.ts';
 
@@ -30,6 +30,10 @@ export interface TearDownDeps {
   /** The newest configuration: its commit, and whether it lacks more units than it has. */
   readonly configuration: () => { readonly commitId: string; readonly isDecimated: boolean };
   readonly handOverMs: number;
+  /** Units of the configuration. */
+  readonly standpoints: () => readonly Standpoint[];
+  /** How long those of the unit's own source are given to leave the commit at which they are. */
+  readonly movingMs: number;
   readonly log: Logger;
   readonly now: () => number;
 }
@@ -48,11 +52,14 @@ export class TearDown {
   /** Kinds of which it was known what there is of them. */
   readonly #seenKinds = new Set<string>();
   #said = '';
+  /** Where units of its source were when it left the configuration, until they had time to move. */
+  #siblings: ReadonlyMap<string, string>;
 
   constructor(deps: TearDownDeps) {
     this.#deps = deps;
-    const { inventory, now, handOverMs } = deps;
+    const { inventory, now, handOverMs, standpoints } = deps;
     this.#pruner = new Pruner({ applySetId: inventory.applySetId, wake: () => this.resync(), now, handOverMs });
+    this.#siblings = commitsOf(this.#source(), standpoints());
     this.resync();
   }
 
@@ -74,6 +81,13 @@ export class TearDown {
     using scope = new AbortScope(signal);
     scope.signal.addEventListener('abort', () => this.#requests.close(), { once: true });
     if (signal.aborted) return;
+    void sleep(this.#deps.movingMs, scope.signal).then(
+      () => {
+        this.#siblings = new Map();
+        this.resync();
+      },
+      () => undefined,
+    );
     for await (const _request of this.#requests) {
       try {
         if (await this.#attempt(scope.signal)) break;
@@ -87,7 +101,7 @@ export class TearDown {
 
   /** True when nothing of the unit is left. */
   async #attempt(signal: AbortSignal): Promise<boolean> {
-    const { unit, removal, inventory, parts, claimedBy, behind, log } = this.#deps;
+    const { unit, removal, inventory, parts, claimedBy, log } = this.#deps;
     const scope = await inventory.load(signal);
     if (scope === EMPTY_SCOPE) return true;
     const unknown = await this.#follow(scope, signal);
@@ -97,7 +111,7 @@ export class TearDown {
     const surplus = free.filter(({ id }) => !isExcluded(id, removal));
     const spared = free.filter(({ id }) => isExcluded(id, removal)).map(excluded);
     const handedOver = this.#pruner.handOver(claims.filter((claim) => claim.unit !== ''));
-    const awaited = this.#pruner.hold(surplus, behind());
+    const awaited = this.#pruner.hold(surplus, this.#awaited());
     if (awaited[0] !== undefined) {
       this.#say('Removed unit: waiting for the bundles of other units, which may want its objects', awaited.join(', '));
       return false;
@@ -113,6 +127,17 @@ export class TearDown {
     this.#tell(left, unknown);
     if (unknown.length > 0 || left.some(({ outcome }) => outcome.retry !== 'never')) this.#retryLater(signal);
     return false;
+  }
+
+  /** One commit may take a unit out of the configuration and move its files to another: that one's bundle is yet to come. */
+  #awaited(): readonly Awaited[] {
+    const { behind, standpoints, configuration } = this.#deps;
+    return [...behind(), ...unmoved(this.#source(), this.#siblings, standpoints(), configuration().commitId)];
+  }
+
+  #source(): Source {
+    const { project = '', ref } = this.#deps.removal;
+    return { project, ref };
   }
 
   /** Watches the kinds of the unit; those of which nobody can say whether there are objects. */
