@@ -11,11 +11,11 @@ const FOLDER = join(import.meta.dirname, 'helm');
 
 /** The real helm against a cluster, with nobody's settings, plugins or repositories. */
 export class Helm {
-  readonly #program: string;
+  readonly program: string;
   readonly #env: NodeJS.ProcessEnv;
 
   private constructor(program: string, env: NodeJS.ProcessEnv) {
-    this.#program = program;
+    this.program = program;
     this.#env = env;
   }
 
@@ -40,7 +40,7 @@ export class Helm {
   async run(...args: readonly string[]): Promise<string> {
     try {
       const options = { env: this.#env, cwd: CHARTS, maxBuffer: 64 << 20 };
-      return (await promisify(execFile)(this.#program, [...args], options)).stdout;
+      return (await promisify(execFile)(this.program, [...args], options)).stdout;
     } catch (error) {
       const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
       throw new Error(`helm ${args.join(' ')}: ${stderr.trim()}\n${stdout}`.trim(), { cause: error });
