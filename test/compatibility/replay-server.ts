@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import { FRAME, type Frame, FrameReader, isAck } from './wire/frames.ts';
+import { endsStream, FRAME, type Frame, FrameReader, isAck } from './wire/frames.ts';
 import { type Entry, ofConnection, type Transcript } from './wire/transcript.ts';
 
 /**
  * Says to a client what a server said when it was recorded, byte by byte: each connection gets what the one in its place
- * got, and every frame when the client has opened as many calls as it had then. Answers to pings are left out, since the
+ * got, and every frame when the client has begun and ended as many requests as it had then. Answers to pings are left out, since the
  * client pings by the clock.
  */
 export class ReplayServer implements AsyncDisposable {
@@ -43,8 +43,8 @@ export class ReplayServer implements AsyncDisposable {
 }
 
 interface Step {
-  /** So many calls the client had opened before. */
-  readonly calls: number;
+  /** How far the client was, see `progressOf`. */
+  readonly progress: number;
   readonly frame: Frame;
 }
 
@@ -52,22 +52,27 @@ function play(socket: Socket, entries: readonly Entry[]): void {
   const steps = stepsOf(entries);
   if (steps.length === 0) socket.destroy();
   const reader = new FrameReader(true);
-  let calls = 0;
+  let progress = 0;
   socket.on('data', (data: Buffer) => {
-    calls += reader.push(data).filter(({ type }) => type === FRAME.headers).length;
-    while (steps[0] !== undefined && steps[0].calls <= calls) socket.write(steps.shift()?.frame.bytes as Buffer);
+    for (const frame of reader.push(data)) progress += progressOf(frame);
+    while (steps[0] !== undefined && steps[0].progress <= progress) socket.write(steps.shift()?.frame.bytes as Buffer);
   });
+}
+
+/** A client gets on when a request begins and when it is complete. */
+function progressOf(frame: Frame): number {
+  return (frame.type === FRAME.headers ? 1 : 0) + (frame.type !== FRAME.resetStream && endsStream(frame) ? 1 : 0);
 }
 
 function stepsOf(entries: readonly Entry[]): Step[] {
   const frames = { client: new FrameReader(true), server: new FrameReader(false) };
   const steps: Step[] = [];
-  let calls = 0;
+  let progress = 0;
   for (const entry of entries) {
     if ('note' in entry) continue;
     for (const frame of frames[entry.from].push(entry.data)) {
-      if (entry.from === 'client') calls += frame.type === FRAME.headers ? 1 : 0;
-      else if (frame.type !== FRAME.ping || !isAck(frame)) steps.push({ calls, frame });
+      if (entry.from === 'client') progress += progressOf(frame);
+      else if (frame.type !== FRAME.ping || !isAck(frame)) steps.push({ progress, frame });
     }
   }
   return steps;

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { ServerCredentials } from '@grpc/grpc-js';
 import { CommitService } from '../../kas/gitserver/commit-service.ts';
+import { Mirrors } from '../../kas/gitserver/mirror/mirrors.ts';
 import { ObjectStore } from '../../kas/gitserver/object-store.ts';
 import { SmartHttpService } from '../../kas/gitserver/smart-http-service.ts';
 import { Storages } from '../../kas/gitserver/storages.ts';
@@ -17,11 +18,12 @@ import { SmartHTTPServiceService } from '../../proto/gen/gitaly/smarthttp.ts';
  */
 export async function startTypedGitaly(folder: string): Promise<AsyncDisposable & { readonly address: string }> {
   const stopping = new AbortController();
-  const handlers = new Handlers(createLogger('typed gitaly', 'error'), stopping.signal);
+  const log = createLogger('typed gitaly', 'error');
+  const handlers = new Handlers(log, stopping.signal);
   const storages = new Storages([{ name: 'default', path: join(folder, 'storage') }]);
   const objects = new ObjectStore({ maxIdleProcesses: 4, maxConcurrentStreams: 4 });
   const commits = new CommitService(storages, objects);
-  const http = new SmartHttpService(storages);
+  const http = new SmartHttpService(storages, new Mirrors({ storages, projects: [], log }, stopping.signal));
   const server = new WindowedServer();
   server.addService(CommitServiceService, {
     treeEntry: handlers.serverStreaming(async function* (request: TreeEntryRequest, context: CallContext) {
