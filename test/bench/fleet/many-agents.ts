@@ -1,8 +1,9 @@
 import type { Repository } from '../../../kas/gitaly/gitaly-fixture.ts';
+import { sleep } from '../../../lib/abort.ts';
 import type { Figure } from '../figure.ts';
 import { quantile } from '../statistics.ts';
 import { Fleet } from './fleet.ts';
-import type { Outcome } from './simulators.ts';
+import { complete, configuration, MIB, manifest, mib, seconds, told } from './report.ts';
 
 export interface ManyAgents {
   readonly agents: number;
@@ -13,6 +14,7 @@ export interface ManyAgents {
 
 const CONFIGURATIONS = 'fleet/configurations';
 const MANIFESTS = 'fleet/app';
+const UNIT = { name: 'app', project: MANIFESTS, glob: 'app/**/*.yaml' };
 const OBJECTS = 20;
 const CONNECTS_PER_SECOND = 1_000;
 const CONNECT_TIMEOUT_MS = 120_000;
@@ -20,7 +22,6 @@ const SETTLE_MS = 10_000;
 const IDLE_MS = 30_000;
 const COMMIT_TIMEOUT_MS = 30_000;
 const RECONNECT_TIMEOUT_MS = 120_000;
-const MIB = 1 << 20;
 const KIB = 1 << 10;
 
 /** Agents by the thousand with one unit: idle, at a commit, and after restarts of kas. */
@@ -34,7 +35,7 @@ export async function manyAgents(options: ManyAgents, signal: AbortSignal): Prom
     async (starting) => {
       const configurations = await starting.createRepository(CONFIGURATIONS);
       await configurations.push(
-        Object.fromEntries(agents.map(({ name }) => [`.gitlab/agents/${name}/config.yaml`, configuration(name)])),
+        Object.fromEntries(agents.map(({ name }) => [`.gitlab/agents/${name}/config.yaml`, configuration(name, [UNIT])])),
       );
       manifests = await starting.createRepository(MANIFESTS);
       await manifests.push(
@@ -54,7 +55,7 @@ export async function manyAgents(options: ManyAgents, signal: AbortSignal): Prom
 }
 
 async function idle(workload: string, fleet: Fleet, { agents, progress }: ManyAgents, signal: AbortSignal): Promise<Figure[]> {
-  await pause(SETTLE_MS / 2, signal);
+  await sleep(SETTLE_MS / 2, signal);
   const empty = (await fleet.kas.memory()).rss;
   const since = Date.now();
   fleet.simulators.start(fleet.credentials, CONNECTS_PER_SECOND);
@@ -63,9 +64,9 @@ async function idle(workload: string, fleet: Fleet, { agents, progress }: ManyAg
   progress(
     `all connected after ${seconds((outcome.reachedAt.at(-1) ?? 0) - since)}, ${(await fleet.kas.cpuSeconds()).toFixed(1)} s of processor time; ${told(outcome)}`,
   );
-  await pause(SETTLE_MS, signal);
+  await sleep(SETTLE_MS, signal);
   const cpu = await fleet.kas.cpuSeconds();
-  await pause(IDLE_MS, signal);
+  await sleep(IDLE_MS, signal);
   const share = ((await fleet.kas.cpuSeconds()) - cpu) / (IDLE_MS / 1000);
   const { rss, peak } = await fleet.kas.memory();
   progress(`kas: ${mib(empty)} without agents, ${mib(rss)} with, ${mib(peak)} at most`);
@@ -135,42 +136,4 @@ async function push(fleet: Fleet, manifests: Repository, version: number): Promi
   const at = Date.now();
   await fleet.pushTo(MANIFESTS, 'next:main');
   return { commitId, at };
-}
-
-function configuration(name: string): string {
-  return `# ${name}\ngitops:\n  manifest_projects:\n    - id: ${MANIFESTS}\n      default_namespace: default\n      paths: [{ glob: "app/**/*.yaml" }]\n`;
-}
-
-function manifest(index: number, version: number): string {
-  const data = Object.fromEntries(
-    Array.from({ length: 10 }, (_, key) => [`key-${key}`, `value ${key} of object ${index}, ${'x'.repeat(60)}`]),
-  );
-  return `apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: object-${index}\ndata: ${JSON.stringify({ ...data, version: String(version) })}\n`;
-}
-
-function complete({ missing, failures }: Outcome, agents: number): void {
-  if (missing.length === 0) return;
-  const some = missing.slice(0, 5).join(', ');
-  throw new Error(`${missing.length} of ${agents} agents are missing, such as ${some}; failures: ${JSON.stringify(failures)}`);
-}
-
-function told({ bytes, contents, failures }: Outcome): string {
-  return `agents were sent ${contents} objects, ${mib(bytes)}; failed attempts: ${JSON.stringify(failures)}`;
-}
-
-function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(2)} s`;
-}
-
-function mib(bytes: number): string {
-  return `${(bytes / MIB).toFixed(1)} MiB`;
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  signal.addEventListener('abort', () => resolve(), { once: true });
-  await promise;
-  clearTimeout(timer);
-  signal.throwIfAborted();
 }

@@ -24,8 +24,8 @@ export type Command =
 export type Goal =
   /** A session opened after the moment (milliseconds since the epoch), its configuration and all its bundles. */
   | { readonly type: 'settled'; readonly since: number }
-  /** The bundle of a commit, proved by its digest; so many agents of the simulator are meant to have it, all when absent. */
-  | { readonly type: 'bundle'; readonly commitId: string; readonly agents?: number };
+  /** The bundle of a commit, proved by its digest: of any unit for all agents, or of one unit for the agent that has it. */
+  | { readonly type: 'bundle'; readonly commitId: string; readonly unit?: string };
 
 export type Answer = {
   readonly id: number;

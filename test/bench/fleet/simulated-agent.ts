@@ -37,8 +37,8 @@ export class SimulatedAgent {
   readonly #backoff = new Backoff(RECONNECT);
   readonly #bundles = new Map<string, UnitBundle>();
   readonly #receiver = new BundleReceiver((unit) => this.#bundles.get(unit));
-  /** When the bundle of a commit was complete. */
-  readonly commits = new Map<string, number>();
+  /** When the first bundle of a commit was complete, by its id; and that of each unit, by unit and id. */
+  readonly received = new Map<string, number>();
   /** Of the session that is open: when it was welcomed, and when it had everything. */
   welcomedAt = 0;
   settledAt = 0;
@@ -180,7 +180,9 @@ export class SimulatedAgent {
   /** A bundle that was proved. */
   #hold(bundle: UnitBundle): void {
     this.#bundles.set(bundle.unit, bundle);
-    this.commits.set(bundle.commitId, Date.now());
+    const now = Date.now();
+    if (!this.received.has(bundle.commitId)) this.received.set(bundle.commitId, now);
+    this.received.set(`${bundle.unit} ${bundle.commitId}`, now);
     this.#units?.delete(bundle.unit);
     this.#settle();
     this.#events.changed();

@@ -75,7 +75,7 @@ function expect({ id, goal, timeoutMs }: Extract<Command, { type: 'expect' }>): 
     process.send?.(answer);
   };
   const check = (): void => {
-    const wanted = goal.type === 'bundle' ? (goal.agents ?? agents.length) : agents.length;
+    const wanted = goal.type === 'bundle' && goal.unit !== undefined ? 1 : agents.length;
     if (agents.filter((agent) => reached(agent, goal) !== undefined).length >= wanted) finish();
   };
   const deadline = setTimeout(finish, timeoutMs);
@@ -84,6 +84,7 @@ function expect({ id, goal, timeoutMs }: Extract<Command, { type: 'expect' }>): 
 }
 
 function reached(agent: SimulatedAgent, goal: Goal): number | undefined {
-  if (goal.type === 'bundle') return agent.commits.get(goal.commitId);
+  if (goal.type === 'bundle')
+    return agent.received.get(goal.unit === undefined ? goal.commitId : `${goal.unit} ${goal.commitId}`);
   return agent.settledAt > goal.since ? agent.settledAt : undefined;
 }
