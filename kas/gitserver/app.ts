@@ -7,6 +7,7 @@ import type { Logger } from '../../lib/log.ts';
 import { type GitServerConfig, readText } from './config.ts';
 import { GrpcServer } from './grpc-server.ts';
 import { HttpServer } from './http-server.ts';
+import { Mirrors } from './mirrors.ts';
 import { ObjectStore } from './object-store.ts';
 import { installPushHook } from './push-hook.ts';
 import { PushNotifier } from './push-notifier.ts';
@@ -34,8 +35,9 @@ export async function startGitServer(config: GitServerConfig, log: Logger): Prom
   const objects = stack.adopt(new ObjectStore(config.limits), (store) => store.close());
   if (config.notify !== undefined) await startNotifying(config.notify, storages, log, stack);
 
+  const mirrors = await openMirrors(config, storages, log, stack);
   const secret = config.tokenFile === undefined ? undefined : await readSecret(config.tokenFile);
-  const grpc = stack.adopt(new GrpcServer({ storages, objects, secret, log }), (server) => server.stop());
+  const grpc = stack.adopt(new GrpcServer({ storages, objects, mirrors, secret, log }), (server) => server.stop());
   const grpcAddress = await grpc.listen(config.grpcAddress);
 
   const tokens = new PushTokens(config.pushTokensFile, config.projects);
@@ -66,6 +68,22 @@ async function startNotifying(
     await spool.close();
   });
   await spool.start();
+}
+
+async function openMirrors(
+  { projects }: GitServerConfig,
+  storages: Storages,
+  log: Logger,
+  stack: AsyncDisposableStack,
+): Promise<Mirrors> {
+  const mirrored = projects.flatMap(({ storage, relativePath, remote }) =>
+    remote === undefined ? [] : [{ storage, relativePath, remote }],
+  );
+  const stopping = new AbortController();
+  const mirrors = new Mirrors({ storages, projects: mirrored, log }, stopping.signal);
+  stack.defer(async () => await mirrors.close());
+  await mirrors.start();
+  return mirrors;
 }
 
 /** Repositories may have been put there by other means than ours. */

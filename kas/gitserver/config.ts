@@ -5,6 +5,7 @@ import { byteSize, type ListenAddress, listenAddress } from '../../lib/config-ty
 import { UserError } from '../../lib/errors.ts';
 import type { LogLevel } from '../../lib/log.ts';
 import { parseYamlConfig } from '../../lib/yaml-config.ts';
+import { type RemoteConfig, remoteSchema, toRemoteConfig } from './remote-config.ts';
 import type { Storage } from './storages.ts';
 
 /** What the git server works by: the configuration file with defaults filled in and paths absolute. */
@@ -29,6 +30,8 @@ export interface ProjectConfig {
   readonly pushTokenHashes: readonly string[];
   /** Whether it can be cloned without a token. */
   readonly public: boolean;
+  /** What the repository is a copy of; undefined for one that is pushed to. */
+  readonly remote?: RemoteConfig | undefined;
 }
 
 export interface NotifyConfig {
@@ -60,6 +63,7 @@ const project = z.strictObject({
   relative_path: relativePath,
   push_token_sha256: z.array(sha256).default([]),
   public: z.boolean().default(false),
+  remote: remoteSchema.optional(),
 });
 
 const notify = z.strictObject({
@@ -137,6 +141,7 @@ export function parseGitServerConfig(text: string, path: string): GitServerConfi
       relativePath: each.relative_path,
       pushTokenHashes: each.push_token_sha256,
       public: each.public,
+      remote: each.remote === undefined ? undefined : toRemoteConfig(each.remote, folder),
     })),
     notify:
       notify === undefined

@@ -22,6 +22,7 @@ import { RefServiceClient } from '../../proto/gen/gitaly/ref.ts';
 import { SmartHTTPServiceClient } from '../../proto/gen/gitaly/smarthttp.ts';
 import { createRepository } from './create-repository.ts';
 import { GrpcServer } from './grpc-server.ts';
+import { Mirrors } from './mirrors.ts';
 import { ObjectStore } from './object-store.ts';
 import { Storages } from './storages.ts';
 import { git, gitText, temporaryFolder, WorkTree } from './testing/work-tree.ts';
@@ -77,7 +78,9 @@ beforeAll(async () => {
   await work.push(repositoryPath, 'main', 'v1');
 
   objects = new ObjectStore({ maxIdleProcesses: 4, maxConcurrentStreams: 8 });
-  server = new GrpcServer({ storages: new Storages([storage]), objects, secret: SECRET, log: createLogger('test', 'error') });
+  const [storages, log] = [new Storages([storage]), createLogger('test', 'error')];
+  const mirrors = new Mirrors({ storages, projects: [], log }, new AbortController().signal);
+  server = new GrpcServer({ storages, objects, mirrors, secret: SECRET, log });
   const address = formatListenAddress(await server.listen({ host: '127.0.0.1', port: 0 }));
   commits = new CommitServiceClient(address, credentials.createInsecure());
   blobs = new BlobServiceClient(address, credentials.createInsecure());

@@ -11,6 +11,7 @@ import { RefServiceService } from '../../proto/gen/gitaly/ref.ts';
 import { SmartHTTPServiceService } from '../../proto/gen/gitaly/smarthttp.ts';
 import { BlobService } from './blob-service.ts';
 import { CommitService } from './commit-service.ts';
+import type { Mirrors } from './mirrors.ts';
 import type { ObjectStore } from './object-store.ts';
 import { RefService } from './ref-service.ts';
 import { SmartHttpService } from './smart-http-service.ts';
@@ -19,6 +20,7 @@ import type { Storages } from './storages.ts';
 export interface GrpcServerDeps {
   readonly storages: Storages;
   readonly objects: ObjectStore;
+  readonly mirrors: Mirrors;
   /** Secret of Gitaly's v2 tokens; undefined asks for none. */
   readonly secret: string | undefined;
   readonly log: Logger;
@@ -30,13 +32,13 @@ export class GrpcServer {
   readonly #server = new WindowedServer();
   readonly #secret: string | undefined;
 
-  constructor({ storages, objects, secret, log }: GrpcServerDeps) {
+  constructor({ storages, objects, mirrors, secret, log }: GrpcServerDeps) {
     this.#secret = secret;
     const handlers = new Handlers(log, this.#stopping.signal);
     const commits = new CommitService(storages, objects);
     const blobs = new BlobService(storages, objects);
     const refs = new RefService(storages, objects);
-    const http = new SmartHttpService(storages);
+    const http = new SmartHttpService(storages, mirrors);
     const authenticate = this.#authenticate.bind(this);
     const stream = <Request, Response>(handle: (request: Request, context: CallContext) => AsyncIterable<Response>) =>
       handlers.serverStreaming(async function* (request: Request, context): AsyncGenerator<Response, void, void> {

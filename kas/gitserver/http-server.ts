@@ -117,6 +117,8 @@ export class HttpServer {
         throw new HttpRefusal(401, 'a push token of this project is needed as password', CHALLENGE);
     }
     if (repository === undefined) throw new HttpRefusal(404, 'repository not found');
+    if (service === 'receive-pack' && project?.remote !== undefined)
+      throw new HttpRefusal(403, 'this repository is a copy of another one: push there');
     return repository;
   }
 

@@ -1,0 +1,224 @@
+import { randomBytes } from 'node:crypto';
+import { readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createLogger } from '../../lib/log.ts';
+import { Mirrors } from './mirrors.ts';
+import type { RemoteConfig } from './remote-config.ts';
+import { type RepositoryPath, Storages } from './storages.ts';
+import { RemoteHost } from './testing/remote-host.ts';
+import { gitText, temporaryFolder, WorkTree } from './testing/work-tree.ts';
+
+const signal = new AbortController().signal;
+
+let folder: string;
+let host: RemoteHost;
+let work: WorkTree;
+let lines: string[];
+let mirrors: Mirrors | undefined;
+
+beforeEach(async () => {
+  folder = await temporaryFolder();
+  lines = [];
+  host = await RemoteHost.start(folder);
+  work = await WorkTree.create(folder);
+  await writeFile(join(folder, 'token'), `${host.token}\n`);
+  await writeFile(join(folder, 'ca.crt'), host.certificate);
+});
+
+afterEach(async () => {
+  await mirrors?.close();
+  mirrors = undefined;
+  await host[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** A copy of the host's repository, in a storage of its own. */
+async function copy(settings: Partial<RemoteConfig> = {}, patienceMs = 60_000): Promise<RepositoryPath> {
+  const storages = new Storages([{ name: 'default', path: join(folder, 'copies') }]);
+  const remote: RemoteConfig = {
+    url: host.url,
+    username: 'git',
+    tokenFile: join(folder, 'token'),
+    caCertificateFile: join(folder, 'ca.crt'),
+    sshKeyFile: undefined,
+    knownHostsFile: undefined,
+    timeLimitMs: 60_000,
+    maxSizeBytes: 1 << 30,
+    allowForcePush: true,
+    ...settings,
+  };
+  const projects = [{ storage: 'default', relativePath: 'shop/web.git', remote }];
+  const log = createLogger('test', 'info', { write: (line) => void lines.push(line) });
+  mirrors = new Mirrors({ storages, projects, log, patienceMs }, signal);
+  await mirrors.start();
+  return await storages.repository('default', 'shop/web.git');
+}
+
+async function push(content: string, ...args: string[]): Promise<string> {
+  await work.write('a.yaml', content);
+  const commit = await work.commit(content.slice(0, 20));
+  await work.push(host.repositoryPath, ...args);
+  return commit;
+}
+
+const head = async (repository: RepositoryPath, ref = 'HEAD'): Promise<string> =>
+  await gitText(repository.path, 'rev-parse', ref);
+const refresh = async (repository: RepositoryPath): Promise<void> => await mirrors!.refresh(repository, signal);
+
+test('a copy has the branches, tags and default branch of its remote, and follows them', async () => {
+  const first = await push('first', 'HEAD:refs/heads/main', 'HEAD:refs/heads/other');
+  const repository = await copy();
+  await refresh(repository);
+  expect(await head(repository)).toBe(first);
+  expect(await head(repository, 'refs/heads/other')).toBe(first);
+
+  const second = await push('second', 'HEAD:refs/heads/main', 'HEAD:refs/tags/v1', ':refs/heads/other', 'HEAD:refs/heads/trunk');
+  await gitText(host.repositoryPath, 'symbolic-ref', 'HEAD', 'refs/heads/trunk');
+  await refresh(repository);
+  const refs = await gitText(repository.path, 'for-each-ref', '--format=%(refname) %(objectname)');
+  expect(refs.split('\n')).toEqual([`refs/heads/main ${second}`, `refs/heads/trunk ${second}`, `refs/tags/v1 ${second}`]);
+  expect(await gitText(repository.path, 'symbolic-ref', 'HEAD')).toBe('refs/heads/trunk');
+  expect(lines.join()).toContain('The default branch of the remote is another one');
+});
+
+test('a copy that is up to date costs one list of refs; what is new comes without what is there', async () => {
+  await work.write('big.bin', randomBytes(300_000));
+  await push('first');
+  const repository = await copy();
+  await refresh(repository);
+  const before = host.requests.length;
+  await refresh(repository);
+  expect(host.requests.slice(before).every((url) => url.includes('info/refs') || url.endsWith('git-upload-pack'))).toBe(true);
+  expect(host.requests.length - before).toBeLessThanOrEqual(2);
+  await push('second');
+  await refresh(repository);
+  const sizes = await gitText(repository.path, 'count-objects', '-v');
+  expect(Number(/size-pack: (\d+)/.exec(sizes)?.[1]) + Number(/^size: (\d+)/m.exec(sizes)?.[1])).toBeLessThan(500);
+});
+
+test('those who ask at the same time share a copying that began after they asked', async () => {
+  await push('first');
+  const repository = await copy();
+  await refresh(repository);
+  const running = refresh(repository);
+  const second = await push('second');
+  const before = host.requests.length;
+  await Promise.all([running, ...Array.from({ length: 10 }, () => refresh(repository))]);
+  expect(await head(repository)).toBe(second);
+  expect(host.requests.length - before).toBeLessThanOrEqual(8);
+});
+
+test('a repository that is no copy is left alone', async () => {
+  const repository = await copy();
+  await expect(mirrors?.refresh({ ...repository, relativePath: 'other.git' }, signal)).resolves.toBeUndefined();
+  expect(host.requests).toEqual([]);
+});
+
+test('a branch that was replaced is followed and told of, or refused where that is wanted', async () => {
+  await push('first');
+  const repository = await copy();
+  await refresh(repository);
+  await gitText(work.path, 'checkout', '--quiet', '--orphan', 'rewritten');
+  const second = await push('rewritten', '--force', 'HEAD:refs/heads/main');
+  await refresh(repository);
+  expect(await head(repository)).toBe(second);
+  expect(lines.join()).toContain('A branch of the remote was replaced');
+
+  await mirrors?.close();
+  const careful = await copy({ allowForcePush: false });
+  await gitText(work.path, 'checkout', '--quiet', '--orphan', 'again');
+  await push('again', '--force', 'HEAD:refs/heads/main');
+  await expect(refresh(careful)).rejects.toMatchObject({
+    kind: 'precondition',
+    reason: 'RemoteBranchRewritten',
+    message: expect.stringContaining('(a forced push)'),
+  });
+  expect(await head(careful)).toBe(second);
+});
+
+test.each([
+  ['a token that is wrong', { token: 'wrong' }, 'RemoteAuthenticationFailed', /refuses the credential/],
+  ['no token', { settings: { tokenFile: undefined } }, 'RemoteAuthenticationFailed', /refuses the credential/],
+  ['a token file that is empty', { token: ' \n' }, 'RemoteCredentialUnreadable', /is empty: put the token into it/],
+  [
+    'an authority that is not known',
+    { settings: { caCertificateFile: undefined } },
+    'RemoteCertificateUntrusted',
+    /ca_certificate_file/,
+  ],
+] as const)('%s: a person is told what to do', async (_, given, reason, message) => {
+  await push('first');
+  if ('token' in given) await writeFile(join(folder, 'token'), given.token);
+  const repository = await copy('settings' in given ? given.settings : {});
+  const refreshed = refresh(repository);
+  await expect(refreshed).rejects.toMatchObject({ name: 'UserError', reason, message: expect.stringMatching(message) });
+  await expect(refreshed).rejects.not.toThrow(host.token);
+  expect(lines.join()).not.toContain(host.token);
+});
+
+test.each([
+  ['a repository that is not there', 404, {}, { name: 'UserError', reason: 'RemoteNotFound' }],
+  ['a repository that moved', 301, { location: 'https://elsewhere.example.com/' }, { name: 'UserError', reason: 'RemoteMoved' }],
+  ['a host that fails', 503, {}, { name: 'UnavailableError' }],
+] as const)('%s is told, and the copy stays', async (_, status, headers, failure) => {
+  const first = await push('first');
+  const repository = await copy();
+  await refresh(repository);
+  host.trouble = (_request, response) => response.writeHead(status, headers).end();
+  await expect(refresh(repository)).rejects.toMatchObject(failure);
+  expect(await head(repository)).toBe(first);
+  host.trouble = undefined;
+  const second = await push('second');
+  await refresh(repository);
+  expect(await head(repository)).toBe(second);
+});
+
+test('a host that is away is no mistake of anybody', async () => {
+  const repository = await copy();
+  await host.stop();
+  await expect(refresh(repository)).rejects.toMatchObject({
+    name: 'UnavailableError',
+    message: expect.stringMatching(/cannot be copied now: fatal: unable to access .*Failed to connect/),
+  });
+});
+
+test('a remote that takes long is told with its progress, and taken over when it is there', async () => {
+  const first = await push('first');
+  const repository = await copy({}, 100);
+  let release: (() => void) | undefined;
+  host.trouble = (_request, response) => {
+    release = () => response.writeHead(503).end();
+  };
+  await expect(refresh(repository)).rejects.toMatchObject({
+    name: 'UnavailableError',
+    message: expect.stringContaining('is being copied'),
+  });
+  host.trouble = undefined;
+  release?.();
+  const end = Date.now() + 30_000;
+  while ((await head(repository).catch(() => '')) !== first && Date.now() < end) await refresh(repository).catch(() => undefined);
+  expect(await head(repository)).toBe(first);
+});
+
+test('one that takes longer than its time is given up', async () => {
+  const repository = await copy({ timeLimitMs: 300 });
+  host.trouble = () => undefined;
+  await expect(refresh(repository)).rejects.toMatchObject({
+    name: 'UnavailableError',
+    message: expect.stringContaining('was not copied within 0.3 s'),
+  });
+});
+
+test('one that is larger than it may be is given up, and nothing of it stays', async () => {
+  await work.write('big.bin', randomBytes(3 << 20));
+  await push('first');
+  const repository = await copy({ maxSizeBytes: 100_000 });
+  host.trouble = undefined;
+  await expect(refresh(repository)).rejects.toMatchObject({
+    reason: 'RemoteTooLarge',
+    message: expect.stringContaining('raise max_size'),
+  });
+  expect(await gitText(repository.path, 'for-each-ref')).toBe('');
+  const left = await readdir(join(repository.path, 'objects', 'pack')).catch(() => []);
+  expect(left).toEqual([]);
+});
