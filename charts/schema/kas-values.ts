@@ -12,6 +12,8 @@ const ingress = {
   tlsSecret: kubernetes.name,
 } as const;
 
+const path = z.string().regex(/^\//);
+
 const claim = {
   existingClaim: kubernetes.name,
   storageClass: z.string(),
@@ -61,7 +63,13 @@ export const kasValuesSchema = fields({
   persistence: fields({ enabled: z.boolean(), ...claim }),
   gitserver,
   service,
-  ingress: fields({ grpc: fields(ingress), webSocket: fields({ ...ingress, path: z.string().regex(/^\//) }) }),
+  ingress: fields({
+    grpc: fields(ingress),
+    webSocket: fields({ ...ingress, path }),
+    kubernetesApi: fields({ ...ingress, path }),
+    cable: fields({ ...ingress, path }),
+    webhooks: fields({ ...ingress, path }),
+  }),
   serviceAccount,
   resources: kubernetes.object,
   podDisruptionBudget: fields({ enabled: z.boolean() }),
@@ -69,6 +77,7 @@ export const kasValuesSchema = fields({
     enabled: z.boolean(),
     agentsFrom: kubernetes.list,
     apiFrom: kubernetes.list,
+    httpFrom: kubernetes.list,
     observabilityFrom: kubernetes.list,
     gitFrom: kubernetes.list,
   }),

@@ -136,8 +136,12 @@ describe('The charts', () => {
     [['kas', '--set', 'registry.agents[0].id=0'], "at '/registry/agents/0/id': minimum: got 0, want 1"],
     [['kas', '--set', 'persistence.size=big'], "at '/persistence/size': 'big' does not match"],
     [['kas', '--set', 'replicas=2'], 'replicas: more than one need a Redis'],
-    [['kas', '--set', 'replicas=2,redis.bundled.enabled=true'], 'persistence.accessModes: several replicas share the volume'],
+    [['kas', '--set', 'replicas=2,redis.bundled.enabled=true'], 'agentTokens.existingSecret: is empty; several replicas'],
     [['kas', '--set', 'ingress.grpc.enabled=true'], 'ingress.grpc.host: is empty'],
+    [
+      ['kas', '--set', 'ingress.cable.enabled=true,ingress.cable.host=a'],
+      'ingress.cable.enabled: kas listens to nothing of the kind',
+    ],
     [['agentk'], "at '/kas/address': '' does not match"],
     [[...AGENTK, '--set', 'rbac.mode=all'], "at '/rbac/mode': value must be one of 'workloads', 'namespaced'"],
     [[...AGENTK, '--set', 'kas.url=x'], "at '/kas': additional properties 'url' not allowed"],

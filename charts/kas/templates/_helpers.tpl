@@ -92,6 +92,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if not .Values.config.gitlab -}}
 {{- $_ := set $chart "registry" (dict "file" "/etc/kas/config/registry.yaml") -}}
 {{- end -}}
+{{- if hasKey (default (dict) .Values.config.agent) "kubernetes_api" -}}
+{{- $_ := set $chart.agent "kubernetes_api" (dict "listen" (dict "address" ":8154")) -}}
+{{- end -}}
+{{- if hasKey (default (dict) .Values.config.live_changes) "cable" -}}
+{{- $_ := set $chart "live_changes" (dict "cable" (dict "listen" (dict "address" ":8156"))) -}}
+{{- end -}}
+{{- if .Values.config.webhooks -}}
+{{- $_ := set $chart "webhooks" (dict "listen" (dict "address" ":8157")) -}}
+{{- end -}}
 {{- if .Values.redis.bundled.enabled -}}
 {{- $server := dict "address" (printf "%s:6379" (include "kas.redis" .)) -}}
 {{- $_ := set $chart "redis" (dict "server" $server "password_file" "/etc/kas/secrets/redis/password") -}}
@@ -101,6 +110,29 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $_ := set $chart "private_api" (dict "listen" (dict "address" ":8155" "authentication_secret_file" $secret)) -}}
 {{- end -}}
 {{- mustMergeOverwrite $chart (deepCopy .Values.config) | toYaml -}}
+{{- end -}}
+
+{{- /* Ports beside those that kas always has, by name; call with kas.config. */ -}}
+{{- define "kas.otherPorts" -}}
+{{- with .agent.kubernetes_api }}
+kubernetes-api: {{ include "kas.port" .listen.address }}
+{{- end }}
+{{- with (default (dict) .live_changes).cable }}
+cable: {{ include "kas.port" .listen.address }}
+{{- end }}
+{{- with .webhooks }}
+webhooks: {{ include "kas.port" .listen.address }}
+{{- end }}
+{{- end -}}
+
+{{- /* Whether kas writes to a volume: with Redis nothing but the agent tokens of a standalone kas. */ -}}
+{{- define "kas.writes" -}}
+{{- $elsewhere := or .Values.config.gitlab .Values.agentTokens.existingSecret -}}
+{{- if not (and (include "kas.hasRedis" .) $elsewhere) -}}true{{- end -}}
+{{- end -}}
+
+{{- define "kas.hasClaim" -}}
+{{- if and .Values.persistence.enabled (include "kas.writes" .) -}}true{{- end -}}
 {{- end -}}
 
 {{- /* registry.yaml as a mapping. */ -}}
@@ -194,13 +226,19 @@ imagePullSecrets:
 {{- if and $values.gitserver.enabled $values.gitserver.ingress.enabled (not $values.gitserver.ingress.host) -}}
 {{- fail "gitserver.ingress.host: is empty; name the host that git clients use" -}}
 {{- end -}}
-{{- range $name := list "grpc" "webSocket" -}}
+{{- $config := include "kas.config" . | fromYaml -}}
+{{- $ports := include "kas.otherPorts" $config | fromYaml -}}
+{{- range $name, $port := dict "grpc" "agents" "webSocket" "agents" "kubernetesApi" "kubernetes-api" "cable" "cable" "webhooks" "webhooks" -}}
 {{- $ingress := index $values.ingress $name -}}
 {{- if and $ingress.enabled (not $ingress.host) -}}
-{{- fail (printf "ingress.%s.host: is empty; name the host that agents connect to" $name) -}}
+{{- fail (printf "ingress.%s.host: is empty; name the host that clients connect to" $name) -}}
+{{- end -}}
+{{- if and $ingress.enabled (ne $port "agents") (not (hasKey $ports $port)) -}}
+{{- fail (printf "ingress.%s.enabled: kas listens to nothing of the kind; see config in values.yaml" $name) -}}
 {{- end -}}
 {{- end -}}
-{{- if and $values.persistence.enabled $several (not $values.persistence.existingClaim) (not (has "ReadWriteMany" $values.persistence.accessModes)) -}}
-{{- fail "persistence.accessModes: several replicas share the volume; set it to [ReadWriteMany] with a storage class that has it, or persistence.enabled to false" -}}
+{{- $shared := and $values.persistence.enabled (or $values.persistence.existingClaim (has "ReadWriteMany" $values.persistence.accessModes)) -}}
+{{- if and $several (include "kas.writes" .) (not $shared) -}}
+{{- fail "agentTokens.existingSecret: is empty; several replicas need the agent tokens from a Secret, or on a volume that all can have (persistence.accessModes: [ReadWriteMany])" -}}
 {{- end -}}
 {{- end -}}
