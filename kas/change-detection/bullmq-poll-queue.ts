@@ -69,7 +69,7 @@ export class BullmqPollQueue implements PollQueue {
     this.#jobs = new PollJobs(redis, keys, onError);
     const patient = connections.patient();
     const records = new RepositoryRecords(patient, keys);
-    this.#workers = new PollWorkers({ ...deps, redis: patient, records, jobs: this.#jobs });
+    this.#workers = new PollWorkers({ ...deps, replicaId: deps.replicas.id, redis: patient, records, jobs: this.#jobs });
     const renewNow = (): void => this.#renewNow.abort();
     this.#unsubscribe.push(deps.messages.onReconnect(renewNow), deps.replicas.onEvent(renewNow));
     this.#ended = Promise.all([this.#listen(), this.#keepRenewing()]);

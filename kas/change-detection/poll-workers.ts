@@ -9,6 +9,8 @@ import { encodeResult } from './poll-result-codec.ts';
 import type { RepositoryRecords, Retry } from './repository-records.ts';
 
 export interface PollWorkersDeps {
+  /** Noted in each job that is done here. */
+  readonly replicaId: string;
   readonly handler: PollHandler;
   /** Polls of one Gitaly server that run in this process at the same time, at the most. */
   readonly concurrency: number;
@@ -75,9 +77,10 @@ export class PollWorkers {
     work: (job: PollJob, token: string) => Promise<void>,
     options: Pick<WorkerOptions, 'concurrency' | 'limiter'>,
   ): void {
-    const { redis, keys, log, lockMs = LOCK_MS } = this.#deps;
+    const { replicaId, redis, keys, log, lockMs = LOCK_MS } = this.#deps;
     const worker = new Worker<PolledRepository>(name, async (job, token) => await work(job, token ?? ''), {
       ...options,
+      name: replicaId,
       connection: redis,
       prefix: keys.prefix,
       lockDuration: lockMs,

@@ -7,7 +7,7 @@ import { UnitStatus } from '../../proto/gen/kas/api/v1/sync_status.ts';
 import { ApiReader } from '../harness/api-reader.ts';
 import { WorkingCopy } from '../harness/git.ts';
 import { Stack } from '../harness/stack.ts';
-import { freeAddresses, type StackAddresses, type StackAgent } from '../harness/stack-files.ts';
+import { freeAddresses, type StackAddresses, type StackAgent, type StackSettings } from '../harness/stack-files.ts';
 import { createTempDir, type TempDir } from '../harness/temp-dir.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 import { Repository } from './repository.ts';
@@ -22,6 +22,9 @@ export interface LineOptions {
   readonly addresses?: StackAddresses;
   readonly kasSeenByAgent?: string;
   readonly kasSeenByGitserver?: string;
+  readonly gitSeenByKas?: string;
+  /** Added to kas' configuration. */
+  readonly kasYaml?: StackSettings['kasYaml'];
   /** For agentk, when something is between it and the cluster. */
   readonly agentKubeconfigPath?: string;
   readonly leaseDuration?: string;
@@ -82,6 +85,8 @@ export class Line implements AsyncDisposable {
       notifications: true,
       ...(options.kasSeenByAgent === undefined ? {} : { kasSeenByAgent: options.kasSeenByAgent }),
       ...(options.leaseDuration === undefined ? {} : { leaseDuration: options.leaseDuration }),
+      ...(options.gitSeenByKas === undefined ? {} : { gitSeenByKas: options.gitSeenByKas }),
+      ...(options.kasYaml === undefined ? {} : { kasYaml: options.kasYaml }),
       ...(options.kasSeenByGitserver === undefined ? {} : { kasSeenByGitserver: options.kasSeenByGitserver }),
     }).catch(async (error: unknown) => {
       await directory.remove();

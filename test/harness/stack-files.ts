@@ -23,6 +23,8 @@ export interface StackSettings {
   readonly notifications: boolean;
   /** Where the git server finds kas' API, `host:port`, when something is between them. */
   readonly kasSeenByGitserver?: string;
+  /** Where kas finds the git server's Gitaly services, `host:port`, when something is between them. */
+  readonly gitSeenByKas?: string;
   /** Id 1, name `AGENT`, when absent. */
   readonly agent?: StackAgent;
   /** Full paths; the first has the agent's configuration, and the agent may read the others. `PROJECT` when absent. */
@@ -159,7 +161,8 @@ ${kasYaml.top ?? ''}`,
   await writeFile(files.registry, registryYaml(settings) + (settings.registryYaml ?? ''));
 }
 
-function registryYaml({ addresses, agent = DEFAULT_AGENT, projects = [PROJECT], tenants = [] }: StackSettings): string {
+function registryYaml(settings: StackSettings): string {
+  const { addresses, agent = DEFAULT_AGENT, projects = [PROJECT], tenants = [], gitSeenByKas = addresses.gitGrpc } = settings;
   const agentEntry = ({ id, name }: StackAgent, project: string): string =>
     `  - id: ${id}\n    name: ${name}\n    project: ${project}\n`;
   const projectEntry = (path: string, names: readonly string[]): string =>
@@ -170,7 +173,7 @@ function registryYaml({ addresses, agent = DEFAULT_AGENT, projects = [PROJECT], 
   const entries = [...readers].map(([path, names]) => projectEntry(path, names));
   return `gitaly_servers:
   default:
-    address: tcp://${addresses.gitGrpc}
+    address: tcp://${gitSeenByKas}
     token_file: gitaly-secret
 agents:
 ${agents.join('')}projects:
