@@ -105,7 +105,12 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
   };
   const tunnels = new TunnelRegistry();
   const agents = openAgentTunnels(tunnels, tracker, shared.privateApi, log);
-  const live = openLiveChanges(config.liveChanges, { agents, apiSecret, log });
+  const live = openLiveChanges(config.liveChanges, {
+    agents,
+    createLog: (channelPrefix) => shared.createLiveChangeLog(channelPrefix),
+    apiSecret,
+    log,
+  });
   const bundles = new BundleCache(BUNDLE_CACHE_BYTES);
   const native = createSessionService(agentHandlers, agentAuth, {
     ...sessions,

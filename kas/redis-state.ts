@@ -8,6 +8,8 @@ import type { PollCallbacks, PollQueue } from './change-detection/poll-queue.ts'
 import { PushBroadcast } from './change-detection/push-broadcast.ts';
 import type { PushedRepository } from './change-detection/ref-watcher.ts';
 import type { RedisConfig } from './config/kas-config.ts';
+import type { LiveChangeLog } from './live-changes/live-change-log.ts';
+import { RedisLiveChangeLog } from './live-changes/redis-live-change-log.ts';
 import type { PrivateApi } from './private-api/private-api.ts';
 import { RedisConnections } from './redis/redis-connections.ts';
 import { RedisKeys } from './redis/redis-keys.ts';
@@ -94,6 +96,11 @@ export class RedisState implements StateBackend, Part {
 
   onPush(listener: (pushed: PushedRepository) => void): void {
     void this.#pushes.listen(listener);
+  }
+
+  createLiveChangeLog(channelPrefix: string): LiveChangeLog {
+    const shared = { redis: this.#redis, keys: this.#keys, messages: this.#messages };
+    return new RedisLiveChangeLog({ ...shared, channelPrefix, log: this.#deps.log });
   }
 
   async run(ready: () => void, signal: AbortSignal): Promise<void> {

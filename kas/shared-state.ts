@@ -9,6 +9,8 @@ import { InProcessPollQueue } from './change-detection/in-process-poll-queue.ts'
 import type { PollCallbacks, PollQueue } from './change-detection/poll-queue.ts';
 import type { PushedRepository } from './change-detection/ref-watcher.ts';
 import type { KasConfig } from './config/kas-config.ts';
+import type { LiveChangeLog } from './live-changes/live-change-log.ts';
+import { MemoryLiveChangeLog } from './live-changes/memory-live-change-log.ts';
 import { CommandRouter } from './private-api/command-router.ts';
 import { createCommandsService } from './private-api/commands-service.ts';
 import { openPrivateApi, type PrivateApi } from './private-api/private-api.ts';
@@ -28,6 +30,8 @@ export interface StateBackend {
   announcePush(pushed: PushedRepository): Promise<void>;
   /** Calls `listener` for pushes that another replica announced. */
   onPush(listener: (pushed: PushedRepository) => void): void;
+  /** @param channelPrefix of Rails' ActionCable, for what is broadcast through Redis */
+  createLiveChangeLog(channelPrefix: string): LiveChangeLog;
   /** Whether it answers. */
   readonly isConnected: boolean;
   /** Run before what uses the state, and end after it. */
@@ -83,6 +87,7 @@ async function openBackend(
     createQueue: (callbacks) => new InProcessPollQueue({ ...callbacks, concurrency, log }),
     announcePush: async () => undefined,
     onPush: () => undefined,
+    createLiveChangeLog: () => new MemoryLiveChangeLog(),
     isConnected: true,
     parts: [overrides],
   };

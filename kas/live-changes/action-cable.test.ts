@@ -5,6 +5,7 @@ import { debianPackages } from '../../test/harness/debian-packages.ts';
 import { spawnReaped } from '../../test/harness/reaped-process.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
 import { REDIS_START_TIMEOUT_MS, RedisFixture } from '../redis/redis-fixture.ts';
+import { RedisMessages } from '../redis/redis-messages.ts';
 import { liveChange } from './live-change-log.contract.ts';
 import { RedisLiveChangeLog } from './redis-live-change-log.ts';
 
@@ -23,8 +24,8 @@ afterAll(async () => await redis[Symbol.asyncDispose]());
 
 it("is heard by Debian's Rails, through ActionCable's Redis adapter", async () => {
   const { redis: commands, connections, keys, log } = await redis.replica();
-  const subscriber = connections.patient();
-  const changes = new RedisLiveChangeLog({ redis: commands, subscriber, keys, channelPrefix: 'app_production', log });
+  const messages = new RedisMessages(connections, commands);
+  const changes = new RedisLiveChangeLog({ redis: commands, messages, keys, channelPrefix: 'app_production', log });
   const { ruby, env } = rubyIn(rails);
   const args = [SCRIPT, `redis://${redis.server.address}`, 'app_production', 'kas:agent:7'];
   const child = await spawnReaped(ruby, args, { env: { ...process.env, ...env } });

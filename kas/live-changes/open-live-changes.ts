@@ -5,7 +5,6 @@ import type { KasConfig } from '../config/kas-config.ts';
 import { CableServer } from './cable-server.ts';
 import { ChangeFollowers } from './change-follower.ts';
 import type { LiveChangeLog } from './live-change-log.ts';
-import { MemoryLiveChangeLog } from './memory-live-change-log.ts';
 
 export interface OpenedLiveChanges {
   readonly changes: LiveChangeLog;
@@ -16,6 +15,7 @@ export interface OpenedLiveChanges {
 
 export interface LiveChangesDeps {
   readonly agents: AgentRequests;
+  readonly createLog: (channelPrefix: string) => LiveChangeLog;
   readonly apiSecret: Uint8Array;
   readonly log: Logger;
 }
@@ -23,9 +23,9 @@ export interface LiveChangesDeps {
 /** Follows agents, keeps what they tell, and serves it to pages where the configuration says so. */
 export function openLiveChanges(
   config: KasConfig['liveChanges'],
-  { agents, apiSecret: secret, log }: LiveChangesDeps,
+  { agents, createLog, apiSecret: secret, log }: LiveChangesDeps,
 ): OpenedLiveChanges {
-  const changes = new MemoryLiveChangeLog();
+  const changes = createLog(config.channelPrefix);
   const rate = { perSecond: config.rateLimit.refillPerSecond, atOnce: config.rateLimit.bucketSize };
   const followers = new ChangeFollowers({ agents, changes, rate, log });
   const servers = config.cable === undefined ? [] : [new CableServer({ ...config.cable, secret, changes, log })];

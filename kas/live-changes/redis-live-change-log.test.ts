@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { REDIS_START_TIMEOUT_MS, RedisFixture } from '../redis/redis-fixture.ts';
+import { RedisMessages } from '../redis/redis-messages.ts';
 import { describeLiveChangeLog, liveChange, read } from './live-change-log.contract.ts';
 import { RedisLiveChangeLog } from './redis-live-change-log.ts';
 
@@ -14,7 +15,13 @@ afterAll(async () => await redis[Symbol.asyncDispose]());
 
 async function create(channelPrefix = ''): Promise<RedisLiveChangeLog> {
   const { redis: commands, connections, keys, log } = await redis.replica();
-  return new RedisLiveChangeLog({ redis: commands, subscriber: connections.patient(), keys, channelPrefix, log });
+  return new RedisLiveChangeLog({
+    redis: commands,
+    messages: new RedisMessages(connections, commands),
+    keys,
+    channelPrefix,
+    log,
+  });
 }
 
 describeLiveChangeLog('RedisLiveChangeLog', create);

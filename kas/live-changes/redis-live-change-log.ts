@@ -3,16 +3,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { toError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
-import { redisCall } from '../redis/redis-call.ts';
 import type { RedisKeys } from '../redis/redis-keys.ts';
+import type { RedisMessages } from '../redis/redis-messages.ts';
 import { RedisScript } from '../redis/redis-script.ts';
 import { type LiveChange, type LiveEntry, toMessage } from './live-change.ts';
 import { expired, formatCursor, KEPT_CHANGES, type LiveChangeLog, parseCursor } from './live-change-log.ts';
 
 export interface RedisLiveChangeLogDeps {
   readonly redis: Redis;
-  /** For messages alone; it waits while Redis is away. */
-  readonly subscriber: Redis;
+  readonly messages: RedisMessages;
   readonly keys: RedisKeys;
   /** Of Rails' ActionCable (`channel_prefix` in cable.yml); empty: none. */
   readonly channelPrefix: string;
@@ -63,14 +62,11 @@ type Read = readonly [epoch: string, newest: string, flat: readonly string[]];
  */
 export class RedisLiveChangeLog implements LiveChangeLog {
   readonly #deps: RedisLiveChangeLogDeps;
-  /** Followers to wake, by channel. */
-  readonly #followers = new Map<string, Set<() => void>>();
   /** Kinds of which changes could not be stored, by agent. */
   readonly #missed = new Map<number, Map<string, LiveChange>>();
 
   constructor(deps: RedisLiveChangeLogDeps) {
     this.#deps = deps;
-    deps.subscriber.on('message', (channel: string) => this.#wake(channel));
   }
 
   async append(changes: readonly LiveChange[]): Promise<void> {
@@ -99,9 +95,8 @@ export class RedisLiveChangeLog implements LiveChangeLog {
   }
 
   async *follow(agentId: number, cursor: string, signal: AbortSignal): AsyncGenerator<LiveEntry, void, void> {
-    const channel = this.#channel(agentId);
     let woken = Promise.withResolvers<void>();
-    const release = await this.#subscribe(channel, () => woken.resolve());
+    const release = await this.#deps.messages.listen(this.#channel(agentId), () => woken.resolve());
     try {
       let position = parseCursor(cursor);
       while (true) {
@@ -118,29 +113,12 @@ export class RedisLiveChangeLog implements LiveChangeLog {
         if (flat.length === 0) await waitFor(woken.promise, signal);
       }
     } finally {
-      await release();
+      release();
     }
   }
 
   async #read(agentId: number, after: number): Promise<Read> {
     return (await READ.run(this.#deps.redis, this.#keys(agentId), [after, READ_COUNT, KEPT_MS])) as Read;
-  }
-
-  async #subscribe(channel: string, wake: () => void): Promise<() => Promise<void>> {
-    const followers = this.#followers.get(channel) ?? new Set();
-    followers.add(wake);
-    this.#followers.set(channel, followers);
-    if (followers.size === 1) await redisCall(this.#deps.subscriber.subscribe(channel));
-    return async () => {
-      followers.delete(wake);
-      if (followers.size > 0) return;
-      this.#followers.delete(channel);
-      await this.#deps.subscriber.unsubscribe(channel).catch(() => undefined);
-    };
-  }
-
-  #wake(channel: string): void {
-    for (const wake of this.#followers.get(channel) ?? []) wake();
   }
 
   #channel(agentId: number): string {
