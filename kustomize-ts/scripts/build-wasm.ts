@@ -37,7 +37,18 @@ export async function buildModule(goEnvironment: Readonly<Record<string, string>
   try {
     const target = join(folder, 'kustomize.wasm');
     const flags = `-s -w -buildid= -X sigs.k8s.io/kustomize/api/provenance.version=${KUSTOMIZE_VERSION}`;
-    const args = ['build', '-buildmode=c-shared', '-buildvcs=false', '-trimpath', '-ldflags', flags, '-o', target, '.'];
+    const args = [
+      'build',
+      '-pgo=auto',
+      '-buildmode=c-shared',
+      '-buildvcs=false',
+      '-trimpath',
+      '-ldflags',
+      flags,
+      '-o',
+      target,
+      '.',
+    ];
     // Settings of the person who builds must not show in the result.
     const settings = { GOOS: 'wasip1', GOARCH: 'wasm', GOFLAGS: '-mod=readonly', GOWASM: '', GOEXPERIMENT: '', GOWORK: 'off' };
     await run('go', args, { cwd: SOURCE, env: { ...process.env, ...settings, ...goEnvironment } });

@@ -1,7 +1,8 @@
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import type { HelmChart } from './charts.ts';
 import { describeFailure, mounted } from './describe-failure.ts';
-import type { FileAnswer, FileQuestion, Outcome, Task, TaskResult } from './messages.ts';
-import { type Ask, askMap, RequestedFiles } from './requested-files.ts';
+import type { Answer, Outcome, Question, Task, TaskResult } from './messages.ts';
+import { askMap, RequestedFiles } from './requested-files.ts';
 import { Sandbox } from './sandbox.ts';
 import type { WorkerSetup } from './worker-setup.ts';
 
@@ -11,12 +12,12 @@ const { module, memoryLimitBytes, retainedMemoryBytes, flag, files: filePort } =
 let sandbox: Sandbox | undefined;
 
 /** Stands still until the other side has answered: the module cannot wait any other way. */
-const askOtherSide: Ask = (path) => {
+function askOtherSide(question: Question): Answer {
   Atomics.store(flag, 0, 0);
-  filePort.postMessage({ path } satisfies FileQuestion);
+  filePort.postMessage(question);
   Atomics.wait(flag, 0, 0);
-  return (receiveMessageOnPort(filePort) as { message: FileAnswer }).message;
-};
+  return (receiveMessageOnPort(filePort) as { message: Answer }).message;
+}
 
 function run(task: Task): TaskResult {
   sandbox ??= new Sandbox(module, memoryLimitBytes);
@@ -24,7 +25,11 @@ function run(task: Task): TaskResult {
     const content = typeof task.content === 'string' ? Buffer.from(task.content) : task.content;
     return finish(sandbox, sandbox.decode(content), '.');
   }
-  const files = new RequestedFiles(task.files === undefined ? askOtherSide : askMap(task.files), task.limits);
+  const ask = {
+    file: task.files === undefined ? (path: string) => askOtherSide({ kind: 'file', path }) : askMap(task.files),
+    chart: (chart: HelmChart): Answer => (task.charts ? askOtherSide({ kind: 'chart', chart }) : { kind: 'missing' }),
+  };
+  const files = new RequestedFiles(ask, task.limits);
   return finish(sandbox, sandbox.build(mounted(task.path), task.objects, files), task.path, files);
 }
 
@@ -37,8 +42,19 @@ function finish(used: Sandbox, outcome: Outcome, folder: string, files?: Request
     printed,
     read: files?.readPaths ?? [],
     missing: files?.missingPaths ?? [],
+    workedMs: workedMs(),
   };
 }
 
+/** Node has it since 23.9. */
+function workedMs(): number | undefined {
+  const usage = (process as Partial<NodeJS.Process>).threadCpuUsage?.();
+  return usage === undefined ? undefined : (usage.user + usage.system) / 1_000;
+}
+
 const port = parentPort as MessagePort;
-port.on('message', (task: Task) => port.postMessage(run(task)));
+port.on('message', (task: Task) => {
+  port.postMessage(run(task));
+  // Nobody waits for this.
+  sandbox?.rest();
+});

@@ -1,3 +1,4 @@
+import { type HelmChart, nameOfChart } from './charts.ts';
 import type { ErrorPlace, KustomizeErrorCode } from './errors.ts';
 import { fieldOf } from './field-of.ts';
 import type { Failure, Outcome, Refused } from './messages.ts';
@@ -24,8 +25,8 @@ export function describeFailure(
   if (outcome.kind === 'crashed') return { kind: 'refused', ...crashOf(outcome) };
   const message = withoutAddresses(withoutMount(outcome.message)).trimEnd();
   const place = files === undefined ? {} : placeOf(message, folder, files);
-  const { code, explanation } = causeOf(outcome, message, place);
-  return { kind: 'refused', code, message: explanation ?? shortened(message), ...place };
+  const { explanation, ...cause } = causeOf(outcome, message, place);
+  return { kind: 'refused', ...cause, message: explanation ?? shortened(message), ...place };
 }
 
 function crashOf({ cause, message }: Extract<Outcome, { kind: 'crashed' }>): { code: KustomizeErrorCode; message: string } {
@@ -51,6 +52,7 @@ interface Cause {
   readonly code: KustomizeErrorCode;
   /** In place of upstream's message, where that does not help. */
   readonly explanation?: string;
+  readonly chart?: HelmChart;
 }
 
 function causeOf({ refusal }: Failure, message: string, { file, field }: ErrorPlace): Cause {
@@ -58,11 +60,6 @@ function causeOf({ refusal }: Failure, message: string, { file, field }: ErrorPl
   if (refusal !== undefined) return refusalOf(refusal, where);
   if (/no 'git' program on path|URL is a git repository/.test(message))
     return remote(/.*accumulating resources from '([^']*)'/s.exec(message)?.[1], where);
-  if (message.includes('must specify --enable-helm'))
-    return {
-      code: 'HelmRefused',
-      explanation: `Helm charts are refused: no helm is run. Render the chart, and add what comes out as a resource${where}`,
-    };
   const plugin = /external plugins disabled; unable to load external plugin '([^']*)'/.exec(message)?.[1];
   if (plugin !== undefined)
     return { code: 'PluginRefused', explanation: `${plugin} is not built in, and functions and plugins are refused${where}` };
@@ -87,7 +84,14 @@ function refusalOf({ reason, path }: NonNullable<Failure['refusal']>, where: str
       return { code: 'TooLarge', explanation: `${path} is larger than a file may be, or one more than there may be${where}` };
     case 'unavailable':
       return { code: 'FileNotFound', explanation: `${path} cannot be read${where}` };
+    case 'chart':
+      return chartRefused(JSON.parse(path) as HelmChart, where);
   }
+}
+
+function chartRefused(chart: HelmChart, where: string): Cause {
+  const explanation = `No helm is run, and nobody gave what the chart ${nameOfChart(chart)} is when rendered${where}`;
+  return { code: 'HelmRefused', explanation, chart };
 }
 
 function remote(what: string | undefined, where: string): Cause {

@@ -1,3 +1,5 @@
+import type { HelmChart } from './charts.ts';
+
 /**
  * - `InvalidPath`: the path or a name in it cannot be that of a file
  * - `KustomizationNotFound`: there is no kustomization file in a folder that should have one
@@ -7,7 +9,7 @@
  * - `SymbolicLink`: a path leads over a symbolic link
  * - `RemoteResource`: a base, resource or file of another place
  * - `PluginRefused`: exec and container functions, plugins that are not built in
- * - `HelmRefused`: helm charts
+ * - `HelmRefused`: a helm chart that nobody rendered; `chart` says which
  * - `TooLarge`: a file, all files together, their number or their nesting are over the limit
  * - `TimeLimit`, `MemoryLimit`: the build was ended
  * - `Crashed`: upstream's code panicked; only this build is lost
@@ -40,6 +42,7 @@ export interface KustomizeErrorDetails extends ErrorPlace {
   readonly files: readonly string[];
   readonly missing: readonly string[];
   readonly warnings: readonly string[];
+  readonly chart?: HelmChart | undefined;
 }
 
 /** A build that could not be done. Paths in the message begin at the root of the tree. */
@@ -54,6 +57,8 @@ export class KustomizeError extends Error {
   /** Paths that were looked for and not there. */
   readonly missing: readonly string[];
   readonly warnings: readonly string[];
+  /** The chart whose rendering was expected, where that is what failed. */
+  readonly chart: HelmChart | undefined;
 
   constructor(code: KustomizeErrorCode, message: string, details: Partial<KustomizeErrorDetails> = {}) {
     super(message);
@@ -64,5 +69,6 @@ export class KustomizeError extends Error {
     this.files = details.files ?? [];
     this.missing = details.missing ?? [];
     this.warnings = details.warnings ?? [];
+    this.chart = details.chart;
   }
 }

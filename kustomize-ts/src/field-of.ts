@@ -23,7 +23,7 @@ export function fieldOf(message: string, content: string): string | undefined {
   if (unknown !== undefined) return unknown;
   if (/loading KV pairs|merging from generator|illegally repeats the key/.test(message)) return generatorOf(message, content);
   if (message.includes('builtin HelmChartInflationGenerator'))
-    return only(content, ['helmCharts', 'helmChartInflationGenerator']);
+    return only(content, ['helmCharts', 'helmChartInflationGenerator']) ?? only(content, ['generators']);
   const sign = SIGNS.find(([pattern]) => pattern.test(message))?.[1];
   if (sign !== undefined) return sign;
   const named =

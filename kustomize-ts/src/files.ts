@@ -1,7 +1,7 @@
 import { lstat, readFile as readFileOfDisk } from 'node:fs/promises';
 import { resolve, sep } from 'node:path';
 import { KustomizeError } from './errors.ts';
-import type { FileAnswer } from './messages.ts';
+import type { Answer } from './messages.ts';
 
 /** Of a file: bytes, or text in UTF-8. */
 export type Content = string | Uint8Array;
@@ -41,7 +41,7 @@ const ANSWERS = new Map<unknown, 'missing' | 'directory' | 'link'>([
 ]);
 
 /** What a rejection of `ReadFile` says about the path; undefined when it says that reading failed. */
-export function answerOf(error: unknown): FileAnswer | undefined {
+export function answerOf(error: unknown): Answer | undefined {
   const kind = ANSWERS.get((error as NodeJS.ErrnoException | undefined)?.code);
   return kind === undefined ? undefined : { kind };
 }

@@ -1,3 +1,4 @@
+export type { HelmChart, RenderChart } from './charts.ts';
 export { type ErrorPlace, KustomizeError, type KustomizeErrorCode, type KustomizeErrorDetails } from './errors.ts';
 export { type Content, filesOfDirectory, type ReadFile } from './files.ts';
 export {

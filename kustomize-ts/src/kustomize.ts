@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import type { RenderChart } from './charts.ts';
 import { KustomizeError } from './errors.ts';
 import { type Content, normalizeFiles, normalizePath, type ReadFile } from './files.ts';
 import { completeLimits, type Limits } from './limits.ts';
@@ -14,7 +15,7 @@ export interface KustomizeOptions {
   readonly limits?: Partial<Limits>;
   /**
    * An instance of the module whose memory has grown beyond this is not kept for the next build, since memory of
-   * WebAssembly never shrinks. Bytes; default 192 MiB.
+   * WebAssembly never shrinks. Bytes; default 256 MiB.
    */
   readonly retainedMemoryBytes?: number;
   /** The module, when it is not the one of this package. */
@@ -29,6 +30,8 @@ export type FileSource =
 export type BuildOptions = FileSource & {
   /** Folder of the kustomization, from the root of the tree. Default: the root. */
   readonly path?: string;
+  /** Asked for helm charts, which are all refused without it. */
+  readonly renderChart?: RenderChart;
 };
 
 export interface BuildReport {
@@ -58,7 +61,7 @@ export interface KubernetesObject {
 }
 
 /** The default of `retainedMemoryBytes`. */
-const RETAINED_MEMORY_BYTES = 192 << 20;
+const RETAINED_MEMORY_BYTES = 256 << 20;
 
 /** Builds kustomizations in threads of its own, as upstream's kustomize does, without network, processes or file system. */
 export class Kustomize implements AsyncDisposable {
@@ -83,7 +86,8 @@ export class Kustomize implements AsyncDisposable {
 
   /**
    * The YAML of a kustomization, byte for byte that of `kubectl kustomize`.
-   * Rejects with KustomizeError, with the reason of `signal` as soon as it fires, or with what `readFile` rejected with.
+   * Rejects with KustomizeError, with the reason of `signal` as soon as it fires, or with what `readFile` or `renderChart`
+   * rejected with.
    */
   async build(options: BuildOptions, signal?: AbortSignal): Promise<BuildResult> {
     const { text, ...report } = await this.#build(options, false, signal);
@@ -101,7 +105,7 @@ export class Kustomize implements AsyncDisposable {
    * empty left out. JSON text, since numbers may be larger than JavaScript's. Rejects as `build`.
    */
   async decode(content: Content, signal?: AbortSignal): Promise<string> {
-    const result = await this.#settle(this.#pool.run({ kind: 'decode', content }, this.#limits.timeMs, undefined, signal));
+    const result = await this.#settle(this.#pool.run({ kind: 'decode', content }, this.#limits.timeMs, {}, signal));
     return textOf(result);
   }
 
@@ -115,7 +119,7 @@ export class Kustomize implements AsyncDisposable {
   }
 
   async #build(
-    { path = '.', files, readFile }: BuildOptions,
+    { path = '.', files, readFile, renderChart }: BuildOptions,
     objects: boolean,
     signal: AbortSignal | undefined,
   ): Promise<BuildReport & { text: string }> {
@@ -125,9 +129,10 @@ export class Kustomize implements AsyncDisposable {
       path: normalizePath(path),
       objects,
       files: files === undefined ? undefined : normalizeFiles(files),
+      charts: renderChart !== undefined,
       limits: { maxFileBytes, maxTotalBytes, maxFiles },
     } as const;
-    const result = await this.#settle(this.#pool.run(task, timeMs, readFile, signal));
+    const result = await this.#settle(this.#pool.run(task, timeMs, { readFile, renderChart }, signal));
     return { text: textOf(result), ...reportOf(result) };
   }
 

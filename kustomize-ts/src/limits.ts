@@ -10,7 +10,10 @@ export interface FileLimits {
 
 /** Bounds of every build. */
 export interface Limits extends FileLimits {
-  /** Running time in milliseconds; waiting for files does not count. Default 30 s. */
+  /**
+   * Running time in milliseconds; waiting for files does not count. From Node 24.6 on that of the processor, so that a build
+   * is not ended for what else the machine does. Default 30 s.
+   */
   readonly timeMs: number;
   /** Memory of a build's sandbox, that of upstream's code included: at least 64 MiB. Default 512 MiB. */
   readonly memoryBytes: number;

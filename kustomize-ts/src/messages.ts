@@ -1,3 +1,4 @@
+import type { HelmChart } from './charts.ts';
 import type { ErrorPlace, KustomizeErrorCode } from './errors.ts';
 import type { Content } from './files.ts';
 import type { FileLimits } from './limits.ts';
@@ -9,11 +10,14 @@ export type Task =
       readonly objects: boolean;
       /** Undefined: files are asked for one by one. */
       readonly files: ReadonlyMap<string, Content> | undefined;
+      /** Whether there is anybody to ask for rendered charts. */
+      readonly charts: boolean;
       readonly limits: FileLimits;
     }
   | { readonly kind: 'decode'; readonly content: Content };
 
-export type RefusalReason = 'outside' | 'link' | 'too large' | 'name' | 'unavailable' | 'remote';
+/** The path of a refused `chart` is the chart itself, as JSON. */
+export type RefusalReason = 'outside' | 'link' | 'too large' | 'name' | 'unavailable' | 'remote' | 'chart';
 
 /** How a call of the module ended. */
 export type Outcome =
@@ -38,6 +42,7 @@ export interface Refused extends ErrorPlace {
   readonly kind: 'refused';
   readonly code: KustomizeErrorCode;
   readonly message: string;
+  readonly chart?: HelmChart;
 }
 
 export interface TaskResult {
@@ -46,13 +51,13 @@ export interface TaskResult {
   readonly printed: string;
   readonly read: readonly string[];
   readonly missing: readonly string[];
+  /** What the thread has worked in all its life, in milliseconds; undefined where Node cannot tell. */
+  readonly workedMs: number | undefined;
 }
 
-export interface FileQuestion {
-  readonly path: string;
-}
+export type Question = { readonly kind: 'file'; readonly path: string } | { readonly kind: 'chart'; readonly chart: HelmChart };
 
-/** What is at a path. */
-export type FileAnswer =
+/** What is at a path, or what a chart is when rendered. */
+export type Answer =
   | { readonly kind: 'file'; readonly content: Content }
   | { readonly kind: 'missing' | 'directory' | 'link' | 'unavailable' };

@@ -1,18 +1,23 @@
+import type { HelmChart } from './charts.ts';
 import type { Content } from './files.ts';
 import type { FileLimits } from './limits.ts';
-import type { FileAnswer } from './messages.ts';
+import type { Answer } from './messages.ts';
 
-/** Answers for what is at a path of the tree, by waiting until it is known. */
-export type Ask = (path: string) => FileAnswer;
+/** Who answers for what is not in the module, by waiting until it is known. */
+export interface Ask {
+  file(path: string): Answer;
+  chart(chart: HelmChart): Answer;
+}
 
 /** What is at a path: bytes of a file, or why there are none. */
 export type Found = Uint8Array | 'missing' | 'directory' | 'link' | 'too large' | 'unavailable';
 
-/** The files of one build: each is asked for once, and what was asked for is remembered. */
+/** The files and charts of one build: each is asked for once, and what was asked for is remembered. */
 export class RequestedFiles {
   readonly #ask: Ask;
   readonly #limits: FileLimits;
   readonly #found = new Map<string, Found>();
+  readonly #charts = new Map<string, Found>();
   readonly #read = new Set<string>();
   #totalBytes = 0;
 
@@ -22,12 +27,12 @@ export class RequestedFiles {
   }
 
   lookup(path: string): Found {
-    let found = this.#found.get(path);
-    if (found === undefined) {
-      found = this.#find(path);
-      this.#found.set(path, found);
-    }
-    return found;
+    return this.#once(this.#found, path, () => this.#ask.file(path));
+  }
+
+  /** The rendering of a chart, given as JSON. */
+  chart(request: string): Found {
+    return this.#once(this.#charts, request, () => this.#ask.chart(JSON.parse(request) as HelmChart));
   }
 
   /** The content of what was found to be a file. */
@@ -57,9 +62,18 @@ export class RequestedFiles {
     return [...this.#found].filter(([, found]) => found === 'missing').map(([path]) => path);
   }
 
-  #find(path: string): Found {
-    if (this.#found.size >= this.#limits.maxFiles) return 'too large';
-    const answer = this.#ask(path);
+  #once(known: Map<string, Found>, key: string, ask: () => Answer): Found {
+    let found = known.get(key);
+    if (found === undefined) {
+      found = this.#find(ask);
+      known.set(key, found);
+    }
+    return found;
+  }
+
+  #find(ask: () => Answer): Found {
+    if (this.#found.size + this.#charts.size >= this.#limits.maxFiles) return 'too large';
+    const answer = ask();
     if (answer.kind !== 'file') return answer.kind;
     const content = bytesOf(answer.content);
     this.#totalBytes += content.length;
@@ -73,7 +87,7 @@ function bytesOf(content: Content): Uint8Array {
 }
 
 /** Answers from a map of all files. Keys are paths from the root of the tree, with `/` between. */
-export function askMap(files: ReadonlyMap<string, Content>): Ask {
+export function askMap(files: ReadonlyMap<string, Content>): Ask['file'] {
   const folders = new Set(['.']);
   for (const path of files.keys())
     for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1)) folders.add(path.slice(0, end));

@@ -1,5 +1,5 @@
 import type { Failure, Outcome } from './messages.ts';
-import type { RequestedFiles } from './requested-files.ts';
+import type { Found, RequestedFiles } from './requested-files.ts';
 import { ModuleExit, Wasi } from './wasi.ts';
 
 interface Exports {
@@ -8,6 +8,7 @@ interface Exports {
   allocate(length: number): number;
   output(): number;
   output_length(): number;
+  rest(): void;
   build(): number;
   decode(): number;
 }
@@ -30,6 +31,8 @@ export class Sandbox {
   readonly #wasi: Wasi;
   readonly #exports: Exports;
   #files: RequestedFiles | undefined;
+  /** The chart that was asked for last. */
+  #chart: string = '';
 
   constructor(module: WebAssembly.Module, memoryLimitBytes: number) {
     this.#wasi = new Wasi({ GOGC: GARBAGE_PERCENT, GOMEMLIMIT: String(Math.floor(memoryLimitBytes * COLLECT_HARD_AT)) });
@@ -38,6 +41,8 @@ export class Sandbox {
       kustomize: {
         lookup: (at: number, length: number) => this.#lookup(at, length),
         read: (at: number, length: number, target: number) => this.#read(at, length, target),
+        chart: (at: number, length: number) => this.#lookupChart(at, length),
+        read_chart: (target: number) => this.#readChart(target),
       },
     });
     this.#exports = instance.exports as unknown as Exports;
@@ -51,6 +56,11 @@ export class Sandbox {
 
   takePrinted(): string {
     return this.#wasi.takeOutput();
+  }
+
+  /** Collects garbage between two calls, where there is much of it, so that the next one need not. */
+  rest(): void {
+    this.#exports.rest();
   }
 
   build(path: string, objects: boolean, files: RequestedFiles): Outcome {
@@ -98,8 +108,18 @@ export class Sandbox {
   }
 
   #lookup(at: number, length: number): number {
-    const found = this.#requested().lookup(this.#text(at, length));
-    return typeof found === 'string' ? CODES[found] : found.length;
+    return codeOf(this.#requested().lookup(this.#text(at, length)));
+  }
+
+  #lookupChart(at: number, length: number): number {
+    this.#chart = this.#text(at, length);
+    return codeOf(this.#requested().chart(this.#chart));
+  }
+
+  #readChart(target: number): void {
+    const content = this.#requested().chart(this.#chart);
+    if (typeof content === 'string') throw new Error('The module read a chart that is not rendered');
+    this.#bytes(target, content.length).set(content);
   }
 
   #read(at: number, length: number, target: number): void {
@@ -119,4 +139,8 @@ export class Sandbox {
   #bytes(at: number, length: number): Uint8Array {
     return new Uint8Array(this.#exports.memory.buffer, at >>> 0, length);
   }
+}
+
+function codeOf(found: Found): number {
+  return typeof found === 'string' ? CODES[found] : found.length;
 }

@@ -1,6 +1,5 @@
-import type { ReadFile } from './files.ts';
 import type { Task, TaskResult } from './messages.ts';
-import { BuildWorker, type WorkerOptions } from './worker.ts';
+import { BuildWorker, type Host, type WorkerOptions } from './worker.ts';
 
 interface Waiting {
   readonly admit: () => void;
@@ -23,9 +22,9 @@ export class WorkerPool {
   }
 
   /** As `BuildWorker.run`. */
-  async run(task: Task, timeMs: number, readFile: ReadFile | undefined, signal: AbortSignal | undefined): Promise<TaskResult> {
+  async run(task: Task, timeMs: number, host: Host, signal: AbortSignal | undefined): Promise<TaskResult> {
     const scope = signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]);
-    const running = this.#run(task, timeMs, readFile, scope);
+    const running = this.#run(task, timeMs, host, scope);
     const settled = running.catch(() => undefined).finally(() => this.#tasks.delete(settled));
     this.#tasks.add(settled);
     return await running;
@@ -38,7 +37,7 @@ export class WorkerPool {
     await Promise.all(this.#idle.splice(0).map((worker) => worker.terminate()));
   }
 
-  async #run(task: Task, timeMs: number, readFile: ReadFile | undefined, signal: AbortSignal): Promise<TaskResult> {
+  async #run(task: Task, timeMs: number, host: Host, signal: AbortSignal): Promise<TaskResult> {
     signal.throwIfAborted();
     await this.#turn(signal);
     try {
@@ -46,7 +45,7 @@ export class WorkerPool {
       signal.throwIfAborted();
       const worker = this.#take() ?? new BuildWorker(options);
       try {
-        return await worker.run(task, timeMs, readFile, signal);
+        return await worker.run(task, timeMs, host, signal);
       } finally {
         if (!worker.lost) this.#idle.push(worker);
       }

@@ -1,12 +1,20 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import type { HelmChart, RenderChart } from './charts.ts';
 import { answerOf, type ReadFile } from './files.ts';
-import type { FileAnswer, FileQuestion, Task, TaskResult } from './messages.ts';
+import type { Answer, Question, Task, TaskResult } from './messages.ts';
+import { RunningTime } from './running-time.ts';
 import type { WorkerSetup } from './worker-setup.ts';
 
 export interface WorkerOptions {
   readonly module: WebAssembly.Module;
   readonly memoryLimitBytes: number;
   readonly retainedMemoryBytes: number;
+}
+
+/** Who gives what a task asks for. */
+export interface Host {
+  readonly readFile?: ReadFile | undefined;
+  readonly renderChart?: RenderChart | undefined;
 }
 
 /** How a task ended that brought no result. */
@@ -30,6 +38,8 @@ export class BuildWorker {
   readonly #flag: Int32Array<SharedArrayBuffer>;
   readonly #port: MessagePort;
   #lost = false;
+  /** What the thread had worked before the task that runs, in milliseconds. */
+  #workedMs: number | undefined = 0;
 
   constructor({ module, memoryLimitBytes, retainedMemoryBytes }: WorkerOptions) {
     const { port1, port2 } = new MessageChannel();
@@ -48,23 +58,25 @@ export class BuildWorker {
   }
 
   /**
-   * Runs a task. Time spent waiting for `readFile` does not count. Rejects with TimeLimitReached, WorkerLost, the reason of
-   * the signal, or what `readFile` rejected with; the thread is lost then.
+   * Runs a task. Time spent waiting for the host does not count. Rejects with TimeLimitReached, WorkerLost, the reason of
+   * the signal, or what the host rejected with; the thread is lost then.
    */
-  async run(task: Task, timeMs: number, readFile: ReadFile | undefined, signal: AbortSignal): Promise<TaskResult> {
+  async run(task: Task, timeMs: number, host: Host, signal: AbortSignal): Promise<TaskResult> {
     const ended = Promise.withResolvers<TaskResult>();
     // The thread may end after nobody waits any more: a task that cannot be sent.
     ended.promise.catch(() => undefined);
-    const clock = new RunningTime(timeMs, () =>
-      ended.reject(new TimeLimitReached(`The build ran longer than ${timeMs} ms and was ended`)),
+    const clock = new RunningTime(
+      timeMs,
+      () => this.#worked(),
+      () => ended.reject(new TimeLimitReached(`The build ran longer than ${timeMs} ms and was ended`)),
     );
     const reading = new AbortController();
     const onAbort = (): void => ended.reject(signal.reason);
     const onExit = (): void => ended.reject(new WorkerLost('The thread of the build ended'));
     const onError = (error: Error): void => ended.reject(new WorkerLost(`The thread of the build failed: ${error.message}`));
-    const onQuestion = ({ path }: FileQuestion): void => {
+    const onQuestion = (question: Question): void => {
       clock.pause();
-      this.#answer(path, readFile, reading.signal).then(() => clock.resume(), ended.reject);
+      this.#answer(question, host, reading.signal).then(() => clock.resume(), ended.reject);
     };
     signal.addEventListener('abort', onAbort, { once: true });
     this.#worker.once('message', ended.resolve).once('exit', onExit).once('error', onError).ref();
@@ -74,7 +86,9 @@ export class BuildWorker {
       signal.throwIfAborted();
       clock.resume();
       this.#worker.postMessage(task);
-      return await ended.promise;
+      const result = await ended.promise;
+      this.#workedMs = result.workedMs;
+      return result;
     } catch (error) {
       await this.terminate();
       throw error;
@@ -92,14 +106,27 @@ export class BuildWorker {
     await this.#worker.terminate();
   }
 
+  /** What the thread has worked for the task that runs. Node can tell of a thread that is busy since 24.6. */
+  async #worked(): Promise<number | undefined> {
+    const worker: { cpuUsage?: () => Promise<NodeJS.CpuUsage> } = this.#worker;
+    if (worker.cpuUsage === undefined || this.#workedMs === undefined) return undefined;
+    try {
+      const { user, system } = await worker.cpuUsage();
+      return (user + system) / 1_000 - this.#workedMs;
+    } catch {
+      // It has ended, which is told elsewhere.
+      return undefined;
+    }
+  }
+
   #forget(): void {
     this.#lost = true;
     this.#port.close();
   }
 
-  async #answer(path: string, readFile: ReadFile | undefined, signal: AbortSignal): Promise<void> {
-    if (readFile === undefined) throw new Error('The build asked for a file that it should have');
-    const answer = await read(path, readFile, signal);
+  async #answer(question: Question, host: Host, signal: AbortSignal): Promise<void> {
+    const answer =
+      question.kind === 'file' ? await read(question.path, host, signal) : await render(question.chart, host, signal);
     if (signal.aborted) return;
     this.#port.postMessage(answer);
     Atomics.store(this.#flag, 0, 1);
@@ -107,7 +134,8 @@ export class BuildWorker {
   }
 }
 
-async function read(path: string, readFile: ReadFile, signal: AbortSignal): Promise<FileAnswer> {
+async function read(path: string, { readFile }: Host, signal: AbortSignal): Promise<Answer> {
+  if (readFile === undefined) throw new Error('The build asked for a file that it should have');
   try {
     return { kind: 'file', content: await readFile(path, signal) };
   } catch (error) {
@@ -117,28 +145,7 @@ async function read(path: string, readFile: ReadFile, signal: AbortSignal): Prom
   }
 }
 
-/** A timer that can stand still. */
-class RunningTime {
-  #leftMs: number;
-  readonly #onEnd: () => void;
-  #since = 0;
-  #timer: NodeJS.Timeout | undefined;
-
-  constructor(totalMs: number, onEnd: () => void) {
-    this.#leftMs = totalMs;
-    this.#onEnd = onEnd;
-  }
-
-  resume(): void {
-    this.pause();
-    this.#since = performance.now();
-    this.#timer = setTimeout(this.#onEnd, Math.max(0, this.#leftMs));
-  }
-
-  pause(): void {
-    if (this.#timer === undefined) return;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.#leftMs -= performance.now() - this.#since;
-  }
+async function render(chart: HelmChart, { renderChart }: Host, signal: AbortSignal): Promise<Answer> {
+  const content = await renderChart?.(chart, signal);
+  return content === undefined ? { kind: 'missing' } : { kind: 'file', content };
 }

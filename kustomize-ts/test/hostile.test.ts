@@ -9,7 +9,14 @@ const LIMITS = {
   maxFiles: 1_000,
 };
 const kustomize = new Kustomize({ workers: 1, limits: LIMITS });
-afterAll(() => kustomize.close());
+/** For what has no end: time is that of the processor, of which a busy machine has little. */
+const impatient = new Kustomize({ workers: 1, limits: { ...LIMITS, timeMs: 3_000 } });
+afterAll(async () => {
+  await kustomize.close();
+  await impatient.close();
+});
+
+const MINUTES = 60_000;
 
 const HEAD = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n';
 
@@ -73,6 +80,7 @@ interface HostileCase {
   readonly codes: readonly string[];
   readonly files: () => Files;
   readonly path?: string;
+  readonly endless?: true;
 }
 
 const CASES: readonly HostileCase[] = [
@@ -91,6 +99,7 @@ const CASES: readonly HostileCase[] = [
     title: 'nesting of 10,000 levels in JSON',
     codes: ['BuildFailed', ...TOO_MUCH],
     files: () => resource(`data: ${nested('{"a":', '}', 10_000)}`),
+    endless: true,
   },
   {
     title: 'nesting of 9,990 levels in a kustomization',
@@ -103,7 +112,7 @@ const CASES: readonly HostileCase[] = [
     codes: ['MemoryLimit'],
     files: () => resource(MEMORY_HOG),
   },
-  { title: 'a build that never ends', codes: TOO_MUCH, files: () => doubling(30), path: 'l30' },
+  { title: 'a build that never ends', codes: TOO_MUCH, files: () => doubling(30), path: 'l30', endless: true },
   {
     title: 'bases in a circle',
     codes: ['BuildFailed'],
@@ -118,13 +127,18 @@ const CASES: readonly HostileCase[] = [
   },
 ];
 
-it.each(CASES)('$title: ends with a typed error, and the next build works', async ({ codes, files, path }) => {
-  const failure = await failureOf(files(), path);
-  expect(codes).toContain(failure.code);
-  expect(failure.message.length).toBeLessThan(5_000);
-  const { yaml } = await kustomize.build({ files: resource('data: {b: c}\n') });
-  expect(yaml).toBe('apiVersion: v1\ndata:\n  b: c\nkind: ConfigMap\nmetadata:\n  name: a\n');
-});
+it.each(CASES)(
+  '$title: ends with a typed error, and the next build works',
+  async ({ codes, files, path, endless }) => {
+    const used = endless ? impatient : kustomize;
+    const failure = await failureOf(files(), path, used);
+    expect(codes).toContain(failure.code);
+    expect(failure.message.length).toBeLessThan(5_000);
+    const { yaml } = await used.build({ files: resource('data: {b: c}\n') });
+    expect(yaml).toBe('apiVersion: v1\ndata:\n  b: c\nkind: ConfigMap\nmetadata:\n  name: a\n');
+  },
+  5 * MINUTES,
+);
 
 it('takes nesting as deep as upstream does', async () => {
   const { yaml } = await kustomize.build({ files: resource(`data: {x: ${nested('[', ']', 3_000)}}\n`) });
@@ -147,28 +161,36 @@ it('more files than may be looked for end a build', async () => {
   expect(failure.code).toBe('TooLarge');
 });
 
-it('a build that is ended takes no other one with it', async () => {
-  await using pool = new Kustomize({ workers: 2, limits: { ...LIMITS, timeMs: 3_000 } });
-  const good = { files: resource('data: {b: c}\n') };
-  const results = await Promise.allSettled([
-    pool.build({ files: doubling(30), path: 'l30' }),
-    ...Array.from({ length: 20 }, () => pool.build(good)),
-    pool.build({ files: resource(MEMORY_HOG) }),
-    pool.build(good),
-  ]);
-  expect(results.map(({ status }) => status)).toEqual(['rejected', ...Array(20).fill('fulfilled'), 'rejected', 'fulfilled']);
-});
+it(
+  'a build that is ended takes no other one with it',
+  async () => {
+    await using pool = new Kustomize({ workers: 2, limits: { ...LIMITS, timeMs: 3_000 } });
+    const good = { files: resource('data: {b: c}\n') };
+    const results = await Promise.allSettled([
+      pool.build({ files: doubling(30), path: 'l30' }),
+      ...Array.from({ length: 20 }, () => pool.build(good)),
+      pool.build({ files: resource(MEMORY_HOG) }),
+      pool.build(good),
+    ]);
+    expect(results.map(({ status }) => status)).toEqual(['rejected', ...Array(20).fill('fulfilled'), 'rejected', 'fulfilled']);
+  },
+  5 * MINUTES,
+);
 
-it('many builds take no more memory than a few', async () => {
-  const build = async (): Promise<void> => {
-    for (let round = 0; round < 60; round += 1)
-      await kustomize.build({
-        files: { ...resource('data: {b: c}\n'), 'kustomization.yaml': 'resources: [a.yaml]\nnamePrefix: p-\n' },
-      });
-  };
-  await build();
-  const before = process.memoryUsage().rss;
-  await build();
-  await build();
-  expect(process.memoryUsage().rss - before).toBeLessThan(80 << 20);
-});
+it(
+  'many builds take no more memory than a few',
+  async () => {
+    const build = async (): Promise<void> => {
+      for (let round = 0; round < 60; round += 1)
+        await kustomize.build({
+          files: { ...resource('data: {b: c}\n'), 'kustomization.yaml': 'resources: [a.yaml]\nnamePrefix: p-\n' },
+        });
+    };
+    await build();
+    const before = process.memoryUsage().rss;
+    await build();
+    await build();
+    expect(process.memoryUsage().rss - before).toBeLessThan(80 << 20);
+  },
+  5 * MINUTES,
+);

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { buffer, text } from 'node:stream/consumers';
@@ -13,13 +13,20 @@ export interface Printed {
   readonly error: string | undefined;
 }
 
-/** Runs the real `kubectl kustomize` on files. Paths in what it says begin at the root of the files. */
-export async function kubectlKustomize(files: ReadonlyMap<string, Uint8Array>, path: string): Promise<Printed> {
+/**
+ * Runs the real `kubectl kustomize` on files. Paths in what it says begin at the root of the files.
+ * @param rendered what helm prints, by release; without it helm is not enabled
+ */
+export async function kubectlKustomize(
+  files: ReadonlyMap<string, Uint8Array>,
+  path: string,
+  rendered?: Readonly<Record<string, string>>,
+): Promise<Printed> {
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'kubectl-kustomize-')));
   try {
     const root = join(folder, 'tree');
     await writeTree(root, files);
-    return await run(root, path, folder);
+    return await run(root, path, folder, rendered === undefined ? [] : await enableHelm(folder, rendered));
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -33,12 +40,29 @@ export async function writeTree(root: string, files: ReadonlyMap<string, Uint8Ar
   }
 }
 
+/** A helm that prints what was rendered before: what kustomize makes of it is what is compared. */
+async function enableHelm(folder: string, rendered: Readonly<Record<string, string>>): Promise<readonly string[]> {
+  const helm = join(folder, 'helm');
+  const outputs = new Map(Object.entries(rendered).map(([release, yaml]) => [release, Buffer.from(yaml)]));
+  await writeTree(join(folder, 'rendered'), outputs);
+  const script = [
+    '#!/bin/sh',
+    'case $1 in',
+    'version) echo v3.18.4 ;;',
+    `template) exec /bin/cat ${folder}/rendered/$2 ;;`,
+    'esac',
+  ];
+  await writeFile(helm, `${script.join('\n')}\n`);
+  await chmod(helm, 0o755);
+  return ['--enable-helm', '--helm-command', helm];
+}
+
 /** What kubectl's log puts before lines of upstream: time, process, place in the code. */
 const LOG_PREFIX = /^I\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ \w+\.go:\d+\] /gm;
 
-async function run(root: string, path: string, folder: string): Promise<Printed> {
+async function run(root: string, path: string, folder: string, flags: readonly string[]): Promise<Printed> {
   const kubectl = await kubectlPath(progressOnStderr, new AbortController().signal);
-  const child = spawn(kubectl, ['kustomize', join(root, path)], {
+  const child = spawn(kubectl, ['kustomize', ...flags, join(root, path)], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: '', HOME: folder },
