@@ -5,8 +5,11 @@
 
 /** What a sender may send before it hears from the receiver. */
 export const INITIAL_WINDOW_BYTES = 256 << 10;
-/** Enough for 160 MB/s at a round trip of 50 ms. */
 const MAX_WINDOW_BYTES = 8 << 20;
+/** A stream is to be no slower than this for want of credit: 8 MiB at a round trip of 50 ms. */
+const BYTES_PER_MS = 160_000;
+/** A reader that needs longer for half of its window does not need so large a one. */
+const SLOW_MS = 500;
 /** A message counts so much beside its data, so that empty ones are bounded too. */
 const MESSAGE_BYTES = 32;
 /** How far a last message may go beyond the credit. */
@@ -77,11 +80,18 @@ export interface ReceiveQueueOptions {
   /** Tells the sender that it may send so many bytes more. */
   readonly grant: (bytes: number) => void;
   readonly budget: WindowBudget;
+  /** What the window may grow to; see `windowFor`. */
+  readonly maxWindowBytes: () => number;
+}
+
+/** The window that a round trip asks for. */
+export function windowFor(roundTripMs: number): number {
+  return Math.min(Math.max(roundTripMs * BYTES_PER_MS, INITIAL_WINDOW_BYTES), MAX_WINDOW_BYTES);
 }
 
 /**
- * What arrived and was not read yet. Reading grants the sender more. The window doubles whenever the reader has taken
- * everything and the sender has used up everything: then it is the window that holds them up, not the reader.
+ * What arrived and was not read yet. Reading grants the sender more. The window doubles, as far as the distance asks for it,
+ * while the reader takes everything at once, and halves when the reader turns out to be slow.
  */
 export class ReceiveQueue implements AsyncIterable<Buffer> {
   readonly #options: ReceiveQueueOptions;
@@ -91,6 +101,7 @@ export class ReceiveQueue implements AsyncIterable<Buffer> {
   #outstanding = INITIAL_WINDOW_BYTES;
   /** Read and not yet granted again. */
   #consumed = 0;
+  #grantedAt = performance.now();
   #ended = false;
   #failure: { readonly error: unknown } | undefined;
   #wake: (() => void) | undefined;
@@ -142,8 +153,12 @@ export class ReceiveQueue implements AsyncIterable<Buffer> {
   #read(bytes: number): void {
     if (this.#ended) return;
     this.#consumed += bytes;
-    if (this.#chunks.length === 0 && this.#outstanding <= 0) this.#grow();
     if (this.#consumed < this.#window / 2) return;
+    const now = performance.now();
+    if (this.#chunks.length === 0) this.#grow();
+    else if (now - this.#grantedAt > SLOW_MS) this.#shrink();
+    this.#grantedAt = now;
+    if (this.#consumed <= 0) return;
     this.#outstanding += this.#consumed;
     this.#options.grant(this.#consumed);
     this.#consumed = 0;
@@ -151,9 +166,18 @@ export class ReceiveQueue implements AsyncIterable<Buffer> {
 
   #grow(): void {
     const more = this.#window;
-    if (this.#window * 2 > MAX_WINDOW_BYTES || !this.#options.budget.take(more)) return;
+    const { budget, maxWindowBytes } = this.#options;
+    if (this.#window >= maxWindowBytes() || this.#window + more > MAX_WINDOW_BYTES || !budget.take(more)) return;
     this.#window += more;
     this.#consumed += more;
+  }
+
+  #shrink(): void {
+    if (this.#window <= INITIAL_WINDOW_BYTES) return;
+    const less = this.#window / 2;
+    this.#window -= less;
+    this.#consumed -= less;
+    this.#options.budget.giveBack(less);
   }
 
   #giveBack(): void {

@@ -1,6 +1,9 @@
 import { pieces, ReceiveQueue, SendCredit, type WindowBudget } from '../../lib/flow-control.ts';
 import type { AnswerEnd, AnswerHead, RequestHead, ServeRequest, ServeResponse } from '../../proto/gen/kas/agent/v1/tunnel.ts';
 
+/** For large bodies from afar; kas alone knows how far. */
+const MAX_BODY_WINDOW_BYTES = 2 << 20;
+
 /** Why a request is not answered: what the caller is told. */
 export class Refusal extends Error {
   override readonly name = 'Refusal';
@@ -29,7 +32,11 @@ export class IncomingRequest {
   constructor(head: RequestHead, send: (message: ServeRequest) => void, budget: WindowBudget) {
     this.head = head;
     this.#send = send;
-    this.body = new ReceiveQueue({ budget, grant: (value) => send({ message: { $case: 'window', value } }) });
+    this.body = new ReceiveQueue({
+      budget,
+      grant: (value) => send({ message: { $case: 'window', value } }),
+      maxWindowBytes: () => MAX_BODY_WINDOW_BYTES,
+    });
   }
 
   /** Fires when nobody waits for the answer any more. */

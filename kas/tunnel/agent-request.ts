@@ -1,5 +1,5 @@
 import { UnavailableError } from '../../lib/errors.ts';
-import { pieces, ReceiveQueue, SendCredit, type WindowBudget } from '../../lib/flow-control.ts';
+import { pieces, ReceiveQueue, SendCredit, type WindowBudget, windowFor } from '../../lib/flow-control.ts';
 import type { AnswerEnd, AnswerHead, RequestHead, ServeRequest, ServeResponse } from '../../proto/gen/kas/agent/v1/tunnel.ts';
 
 /** The agent could not have the request answered, and says why. */
@@ -38,6 +38,9 @@ export class AgentRequest implements Disposable {
   readonly #answer = Promise.withResolvers<AnswerHead>();
   readonly #trailers = Promise.withResolvers<AnswerEnd>();
   readonly #timer: NodeJS.Timeout;
+  #begunAt = 0;
+  /** As long as the agent took to accept the request. */
+  #roundTripMs = 0;
   #closed = false;
   #done = false;
   /** What the agent answers with, as fast as it is read. Throws when the answer is cut short. */
@@ -48,6 +51,7 @@ export class AgentRequest implements Disposable {
     this.body = new ReceiveQueue({
       budget,
       grant: (bytes) => this.#send({ $case: 'window', value: bytes }),
+      maxWindowBytes: () => windowFor(this.#roundTripMs),
     });
     for (const { promise } of [this.#answer, this.#trailers]) promise.catch(() => undefined);
     this.#timer = setTimeout(
@@ -57,6 +61,7 @@ export class AgentRequest implements Disposable {
   }
 
   begin(head: RequestHead): void {
+    this.#begunAt = performance.now();
     this.#send({ $case: 'head', value: head });
   }
 
@@ -91,6 +96,7 @@ export class AgentRequest implements Disposable {
     switch (message?.$case) {
       case 'accepted':
         clearTimeout(this.#timer);
+        this.#roundTripMs = performance.now() - this.#begunAt;
         return;
       case 'head':
         clearTimeout(this.#timer);

@@ -37,6 +37,11 @@ export class Service implements AsyncDisposable {
     return this.#running().lines;
   }
 
+  /** Of its process. */
+  get pid(): number {
+    return this.#running().pid;
+  }
+
   get hasExited(): boolean {
     return this.#running().hasExited;
   }

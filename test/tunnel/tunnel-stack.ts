@@ -8,7 +8,7 @@ import { createServingCertificate } from '../harness/certificate.ts';
 import { freePort } from '../harness/free-port.ts';
 import { WorkingCopy } from '../harness/git.ts';
 import { Stack } from '../harness/stack.ts';
-import { freeAddresses, type StackAgent } from '../harness/stack-files.ts';
+import { freeAddresses, type StackAddresses, type StackAgent } from '../harness/stack-files.ts';
 import { createTempDir, type TempDir } from '../harness/temp-dir.ts';
 
 export interface TunnelStackOptions {
@@ -16,8 +16,12 @@ export interface TunnelStackOptions {
   readonly kubectlPath: string;
   /** Keys of the agent's configuration file. */
   readonly configuration: string;
+  /** Free ones when absent. */
+  readonly addresses?: StackAddresses;
   /** Where agentk finds kas, when something is between them. */
   readonly kasSeenByAgent?: string;
+  /** Whether the proxy speaks plain HTTP: enough for all but kubectl, which then sends no token. */
+  readonly plain?: boolean;
 }
 
 export interface KubectlRun {
@@ -63,11 +67,12 @@ export class TunnelStack implements AsyncDisposable {
     const { cert, key } = await createServingCertificate();
     await writeFile(join(directory.path, 'proxy.crt'), cert);
     await writeFile(join(directory.path, 'proxy.key'), key);
-    const listen = `{ address: "${proxy}", certificate_file: ../proxy.crt, key_file: ../proxy.key }`;
+    const tls = options.plain === true ? '' : ', certificate_file: ../proxy.crt, key_file: ../proxy.key';
+    const listen = `{ address: "${proxy}"${tls} }`;
     const stack = await Stack.open({
       directory: join(directory.path, 'stack'),
       kubeconfig: options.kubeconfigPath,
-      addresses: await freeAddresses(),
+      addresses: options.addresses ?? (await freeAddresses()),
       agent,
       agentNamespace: `kas-agent-${agent.id}`,
       projects: [PROJECT, OTHER_PROJECT],

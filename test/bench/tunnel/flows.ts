@@ -1,0 +1,122 @@
+import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { AbortScope } from '../../../lib/abort.ts';
+import type { Figure } from '../figure.ts';
+import { median } from '../statistics.ts';
+import type { Setup } from './bench.ts';
+import { readStream, speedOf } from './client.ts';
+
+const MIB = 1 << 20;
+const CONCURRENT = 500;
+const THROUGHPUT_BYTES = 256 * MIB;
+const ROUNDS = 3;
+/** Together they take 1 GiB at 1 MB/s each. */
+const SLOW_READERS = 32;
+const SLOW_BYTES = 32 * MIB;
+const STALLED = 20;
+
+const path = (rest: string): string => `/-/services/source/${rest}`;
+
+/** Requests of one agent that are answered only when all of them are there. */
+export async function concurrency({ client }: Setup, signal: AbortSignal): Promise<readonly Figure[]> {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(30_000)]);
+  const answers = await Promise.allSettled(
+    Array.from({ length: CONCURRENT }, async () => await client.read(path(`together/${CONCURRENT}`), limit)),
+  );
+  const ours = answers.filter(({ status }) => status === 'fulfilled').length;
+  return [
+    {
+      workload: 'requests of one agent at the same time',
+      unit: 'requests',
+      better: 'more',
+      ours,
+      target: { atLeast: CONCURRENT },
+    },
+  ];
+}
+
+/** One large answer through kas, beside one gRPC stream of the same bytes over the same distance. */
+export async function throughput(
+  { client }: Setup,
+  { name, grpcPort }: { readonly name: string; readonly grpcPort: number },
+  signal: AbortSignal,
+): Promise<Figure> {
+  const [through, direct]: [number[], number[]] = [[], []];
+  // The first round warms both up.
+  for (let round = 0; round <= ROUNDS; round += 1) {
+    const ours = await speedOf(THROUGHPUT_BYTES, async () => await client.read(path(`bytes/${THROUGHPUT_BYTES}`), signal));
+    const peer = await speedOf(THROUGHPUT_BYTES, async () => await readStream(grpcPort, THROUGHPUT_BYTES));
+    if (round > 0) through.push(ours);
+    if (round > 0) direct.push(peer);
+  }
+  return {
+    workload: `one large answer, ${name}`,
+    unit: 'MiB/s',
+    better: 'more',
+    ours: median(through),
+    peer: { name: 'gRPC stream without kas', value: median(direct) },
+    target: { atLeastTimesPeer: 0.5 },
+  };
+}
+
+/** By how much kas and agentk grow while 1 GiB passes readers that take 1 MB/s each. */
+export async function memory({ client, stack }: Setup, signal: AbortSignal): Promise<readonly Figure[]> {
+  const programs = { kas: stack.stack.kas.pid, agentk: stack.stack.agentk.pid };
+  const before = await Promise.all(Object.values(programs).map(residentBytes));
+  const most = [...before];
+  using watching = new AbortScope(signal);
+  const sampling = (async () => {
+    while (!watching.signal.aborted) {
+      const now = await Promise.all(Object.values(programs).map(residentBytes));
+      for (const [index, bytes] of now.entries()) most[index] = Math.max(most[index] ?? 0, bytes);
+      await delay(200);
+    }
+  })();
+  const readers = Array.from(
+    { length: SLOW_READERS },
+    async () => await client.readSlowly(path(`bytes/${SLOW_BYTES}`), MIB, signal),
+  );
+  const bytes = (await Promise.all(readers)).reduce((sum, one) => sum + one, 0);
+  watching.abort(new DOMException('The readers are done', 'AbortError'));
+  await sampling;
+  return Object.keys(programs).map((name, index) => ({
+    workload: `${name} while ${bytes / 2 ** 30} GiB passes readers of 1 MB/s`,
+    unit: 'MiB growth',
+    better: 'less',
+    ours: ((most[index] ?? Number.NaN) - (before[index] ?? Number.NaN)) / MIB,
+    target: { atMost: 32 },
+  }));
+}
+
+/** One large answer beside readers that take nothing at all. */
+export async function stalledReaders({ client }: Setup, signal: AbortSignal): Promise<readonly Figure[]> {
+  const speed = async (): Promise<number> => {
+    const speeds: number[] = [];
+    for (let round = 0; round < ROUNDS; round += 1)
+      speeds.push(await speedOf(THROUGHPUT_BYTES, async () => await client.read(path(`bytes/${THROUGHPUT_BYTES}`), signal)));
+    return median(speeds);
+  };
+  const alone = await speed();
+  using stalled = new AbortScope(signal);
+  for (let index = 0; index < STALLED; index += 1) {
+    const response = await client.open(path(`bytes/${THROUGHPUT_BYTES}`), stalled.signal);
+    response.on('error', () => undefined);
+    response.pause();
+  }
+  const beside = await speed();
+  return [
+    {
+      workload: `one large answer beside ${STALLED} readers that stall`,
+      unit: 'MiB/s',
+      better: 'more',
+      ours: beside,
+      peer: { name: 'alone', value: alone },
+      target: { atLeastTimesPeer: 0.8 },
+    },
+  ];
+}
+
+async function residentBytes(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+}
