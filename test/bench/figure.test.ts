@@ -1,4 +1,4 @@
-import { type Figure, ratioOf, verdictOf } from './figure.ts';
+import { type Figure, ratioOf, reachable, verdictOf } from './figure.ts';
 
 const speed: Figure = { workload: 'w', unit: 'objects/s', better: 'more', ours: 800, peer: { name: 'p', value: 1000 } };
 const time: Figure = { workload: 'w', unit: 'ms', better: 'less', ours: 20, peer: { name: 'p', value: 100 } };
@@ -32,5 +32,19 @@ describe('verdictOf', () => {
 
   it('is short when the target asks for a peer that is not there', () => {
     expect(verdictOf({ workload: 'w', unit: 'ms', better: 'less', ours: 1, target: { atLeastTimesPeer: 1 } })).toBe('short');
+  });
+});
+
+describe('reachable', () => {
+  it('asks for what is wanted where the limit allows it', () => {
+    expect(reachable(5, 7, 0.8)).toEqual({ atLeastTimesPeer: 5 });
+  });
+
+  it('asks for a share of the limit where that is less than what is wanted', () => {
+    expect(reachable(30, 4, 0.8)).toEqual({ atLeastTimesPeer: 3.2, reduced: { wanted: 30, limit: 4 } });
+  });
+
+  it('asks for what is wanted where no limit was measured', () => {
+    expect(reachable(5, Number.NaN, 0.8)).toEqual({ atLeastTimesPeer: 5 });
   });
 });

@@ -13,7 +13,11 @@ export interface Figure {
 
 export type Target =
   /** So many times as good as the peer, see `ratioOf`. */
-  | { readonly atLeastTimesPeer: number }
+  | {
+      readonly atLeastTimesPeer: number;
+      /** Set where more is wanted than anybody can reach: `limit` is what the limit itself is, measured against this peer. */
+      readonly reduced?: { readonly wanted: number; readonly limit: number };
+    }
   /** In the figure's own unit. */
   | { readonly atLeast: number }
   | { readonly atMost: number };
@@ -41,4 +45,13 @@ export function verdictOf(figure: Figure): 'ok' | 'short' | 'shown' {
   if ('atLeast' in target) return ours >= target.atLeast ? 'ok' : 'short';
   if ('atMost' in target) return ours <= target.atMost ? 'ok' : 'short';
   return (ratioOf(figure) ?? Number.NaN) >= target.atLeastTimesPeer ? 'ok' : 'short';
+}
+
+/**
+ * The wanted ratio to a peer, or, where that is beyond what a limit measured in the same run allows, `share` of the limit's
+ * own ratio to the peer.
+ */
+export function reachable(wanted: number, limit: number, share: number): Target {
+  if (!(limit * share < wanted)) return { atLeastTimesPeer: wanted };
+  return { atLeastTimesPeer: limit * share, reduced: { wanted, limit } };
 }

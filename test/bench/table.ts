@@ -30,7 +30,11 @@ function cells(figure: Figure): readonly string[] {
 function formatTarget(target: Target): string {
   if ('atLeast' in target) return `at least ${formatNumber(target.atLeast)}`;
   if ('atMost' in target) return `at most ${formatNumber(target.atMost)}`;
-  return `at least ${formatNumber(target.atLeastTimesPeer)} x`;
+  const { atLeastTimesPeer, reduced } = target;
+  const least = `at least ${formatNumber(atLeastTimesPeer)} x`;
+  return reduced === undefined
+    ? least
+    : `${least} (wanted ${formatNumber(reduced.wanted)} x, the limit is ${formatNumber(reduced.limit)} x)`;
 }
 
 /** Three significant digits below 100, whole numbers above. */

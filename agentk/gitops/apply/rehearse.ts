@@ -1,4 +1,4 @@
-import PQueue from 'p-queue';
+import { inParallel } from '../../../lib/in-parallel.ts';
 import type { LiveObject } from '../../kube/cluster.ts';
 import { adoptionRefusal } from '../adoption/adoption.ts';
 import { type ChangeSet, describeFailures, type Pruned } from '../plan/change-set.ts';
@@ -131,13 +131,11 @@ class Trial {
   }
 
   async #each(steps: readonly Step[], work: (step: Step, tracked: TrackedObject) => Promise<void>): Promise<void> {
-    const queue = new PQueue({ concurrency: CONCURRENCY });
-    const tasks = steps.map((step) => async () => {
+    await inParallel(steps, CONCURRENCY, async (step) => {
       this.#signal.throwIfAborted();
       const tracked = this.#input.objects.get(step.desired.key);
       if (tracked !== undefined) await work(step, tracked);
     });
-    await queue.addAll(tasks);
   }
 
   /** What needs no question. */

@@ -1,10 +1,10 @@
 import { toError } from '../../../lib/errors.ts';
+import { inParallel } from '../../../lib/in-parallel.ts';
 import type { ObjectId } from '../../../lib/object-id.ts';
 import type { LiveObject } from '../../kube/cluster.ts';
 import { KubeError } from '../../kube/kube-error.ts';
 import type { TrackedObject } from '../plan/tracked-object.ts';
 import type { UnitObjects } from '../plan/unit-objects.ts';
-import { inParallel } from '../prune/in-parallel.ts';
 import type { EngineParts } from '../sync-context.ts';
 import type { FieldDrift, Unit } from '../unit.ts';
 import { jsonDiff } from './json-diff.ts';

@@ -1,4 +1,4 @@
-import PQueue from 'p-queue';
+import { inParallel } from '../../../lib/in-parallel.ts';
 import type { ObjectId } from '../../../lib/object-id.ts';
 import type { LiveObject } from '../../kube/cluster.ts';
 import { KubeError } from '../../kube/kube-error.ts';
@@ -21,17 +21,15 @@ export async function findStrays(
   signal: AbortSignal,
 ): Promise<readonly LiveEntry[]> {
   const strays: LiveEntry[] = [];
-  const queue = new PQueue({ concurrency: CONCURRENCY });
-  const work = [...objects.left].map(async ([key, { state }]) => {
+  await inParallel([...objects.left], CONCURRENCY, async ([key, { state }]) => {
     const known = parts.live.get(key);
     if (known?.partOf === applySetId) return;
     if (known?.partOf !== undefined || neighbours.claimedBy(key) !== undefined) return objects.letGo(key);
-    const found = await queue.add(async () => await find(key, parts, signal));
+    const found = await find(key, parts, signal);
     if (found === 'unknown') return;
     if (found === undefined || found.metadata.uid !== state.uid || !isOurs(found, applySetId, parts)) objects.letGo(key);
     else strays.push({ ...liveEntry(found), partOf: applySetId });
   });
-  await Promise.all(work);
   return strays;
 }
 

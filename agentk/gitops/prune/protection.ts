@@ -1,4 +1,4 @@
-import PQueue from 'p-queue';
+import { inParallel } from '../../../lib/in-parallel.ts';
 import { formatObjectId } from '../../../lib/object-id.ts';
 import type { Cluster, LiveObject, ObjectRef, ResourceType } from '../../kube/cluster.ts';
 import { KubeError } from '../../kube/kube-error.ts';
@@ -49,10 +49,7 @@ async function objectsIn(namespace: string, cluster: Cluster, signal: AbortSigna
   const types = cluster
     .resourceTypes()
     .filter(({ namespaced, verbs, kind }) => namespaced && verbs.has('list') && verbs.has('delete') && kind !== 'Event');
-  const queue = new PQueue({ concurrency: LISTS_AT_ONCE });
-  const lists = await Promise.all(
-    types.map(async (type) => await queue.add(async () => await listed(type, namespace, cluster, signal))),
-  );
+  const lists = await inParallel(types, LISTS_AT_ONCE, async (type) => await listed(type, namespace, cluster, signal));
   return lists.flat().filter((object) => isSomebodys(object, cluster));
 }
 

@@ -1,3 +1,4 @@
+import { inParallel } from '../../../lib/in-parallel.ts';
 import { formatObjectId } from '../../../lib/object-id.ts';
 import type { UnitPolicy } from '../../../lib/unit-policy.ts';
 import type { LiveObject } from '../../kube/cluster.ts';
@@ -11,7 +12,6 @@ import type { EngineParts } from '../sync-context.ts';
 import { blockerOf } from './blocker.ts';
 import { type Deletion, deleteObject, find, PRUNED, referTo } from './delete-object.ts';
 import type { Awaited } from './hand-over.ts';
-import { inParallel } from './in-parallel.ts';
 
 export interface PruneRequest {
   /** Objects of the unit that Git has no more, as the watch saw them last. */

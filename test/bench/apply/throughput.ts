@@ -1,4 +1,4 @@
-import type { Figure } from '../figure.ts';
+import { type Figure, reachable, type Target } from '../figure.ts';
 import { median } from '../statistics.ts';
 import type { Api } from './api.ts';
 import type { Contender, Contenders } from './contenders.ts';
@@ -12,8 +12,10 @@ export interface ThroughputWorkload {
   readonly rounds: { readonly fast: number; readonly flux: number; readonly slow: number };
 }
 
-/** How many times as fast as each of them we must be. */
-const TARGETS: Readonly<Partial<Record<keyof Contenders, number>>> = { raw: 0.8, flux: 5, kubectl: 30, argo: 50 };
+/** The share of the limit that we must reach. */
+const OF_LIMIT = 0.8;
+/** How many times as fast as each of them we want to be, docs/decisions/0055. */
+const WANTED: Readonly<Partial<Record<keyof Contenders, number>>> = { flux: 5, kubectl: 30, argo: 50 };
 
 /** Objects per second of everybody, one after the other within a round, each into a namespace of its own. */
 export async function throughput(
@@ -43,19 +45,28 @@ export async function throughput(
     }
   }
   const { ours, ...peers } = contenders;
+  const limit = rates.has(contenders.raw) ? median(rates.get(contenders.raw) ?? []) : Number.NaN;
   return Object.entries(peers).flatMap(([key, { name }]) => {
     const measured = rates.get(peers[key as keyof typeof peers]);
     if (measured === undefined) return [];
-    const target = TARGETS[key as keyof Contenders];
+    const value = median(measured);
+    const target = targetFor(key as keyof Contenders, limit / value);
     return {
       workload: workload.name,
       unit: 'objects/s',
       better: 'more',
       ours: median(rates.get(ours) ?? []),
-      peer: { name, value: median(measured) },
-      ...(target === undefined ? {} : { target: { atLeastTimesPeer: target } }),
+      peer: { name, value },
+      ...(target === undefined ? {} : { target }),
     };
   });
+}
+
+/** Nobody who sends a request for each object is faster than the raw limit: no more than our share of it is asked for. */
+function targetFor(peer: keyof Contenders, limit: number): Target | undefined {
+  if (peer === 'raw') return { atLeastTimesPeer: OF_LIMIT };
+  const wanted = WANTED[peer];
+  return wanted === undefined ? undefined : reachable(wanted, limit, OF_LIMIT);
 }
 
 let namespaces = 0;
