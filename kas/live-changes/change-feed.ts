@@ -1,4 +1,4 @@
-import { sleep } from '../../lib/abort.ts';
+import { abortable, sleep } from '../../lib/abort.ts';
 import { kindName, type LiveChange } from './live-change.ts';
 import type { LiveChangeLog } from './live-change-log.ts';
 
@@ -48,7 +48,7 @@ export class ChangeFeed {
     while (!signal.aborted) {
       if (this.#waiting.size === 0) {
         this.#news = Promise.withResolvers<void>();
-        await Promise.race([this.#news.promise, fired(signal)]);
+        await abortable(this.#news.promise, signal).catch(() => undefined);
         continue;
       }
       const count = Math.min(this.#allowed(), this.#waiting.size);
@@ -85,9 +85,4 @@ function together(first: LiveChange['type'], second: LiveChange['type']): LiveCh
   if (second === 'deleted') return 'deleted';
   if (first === 'deleted') return 'modified';
   return first;
-}
-
-async function fired(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
