@@ -4,9 +4,10 @@ import { connect as connectTls } from 'node:tls';
 import type { UnitBundle } from '../../../agentk/gitops/unit.ts';
 import { BundleReceiver } from '../../../agentk/session/bundle-receiver.ts';
 import { Backoff } from '../../../lib/backoff.ts';
+import type { Bundle } from '../../../lib/bundle.ts';
 import { WINDOW_BYTES } from '../../../lib/grpc/windows.ts';
 import { Action, Health, Phase } from '../../../proto/gen/kas/agent/v1/objects.ts';
-import { ConnectRequest, ConnectResponse } from '../../../proto/gen/kas/agent/v1/session.ts';
+import { ConnectRequest, ConnectResponse, type SyncReport } from '../../../proto/gen/kas/agent/v1/session.ts';
 import type { Credential, Endpoint } from './protocol.ts';
 
 const PATH = '/kas.agent.v1.Session/Connect';
@@ -15,6 +16,8 @@ const RECONNECT = { initialMs: 200, maxMs: 30_000, factor: 2, jitter: 0.5, reset
 const PING_PERIOD_MS = 25_000;
 const CONNECT_TIMEOUT_MS = 20_000;
 const FRAME_HEAD_BYTES = 5;
+/** What a small sync takes. */
+const APPLY_MS = 1_000;
 const META = { version: 'bench', commitId: '', podNamespace: 'gitops-agent', podName: 'agentk-0', kubernetesVersion: 'v1.36.0' };
 
 /** Where an agent says what happened to it. */
@@ -131,7 +134,7 @@ export class SimulatedAgent {
     const body = ConnectRequest.encode({ message }).finish();
     const head = Buffer.alloc(FRAME_HEAD_BYTES);
     head.writeUInt32BE(body.length, 1);
-    this.#stream?.write(Buffer.concat([head, body]));
+    if (this.#stream?.writable === true) this.#stream.write(Buffer.concat([head, body]));
   }
 
   #data(data: Buffer): void {
@@ -203,6 +206,10 @@ export class SimulatedAgent {
       $case: 'syncReport',
       value: { ...head, phase: Phase.PHASE_PROGRESSING, reason: 'Applying', finishedAt: undefined, objects: [] },
     });
+    setTimeout(() => this.#finish(head, bundle), APPLY_MS * (0.5 + Math.random()));
+  }
+
+  #finish(head: Omit<SyncReport, 'phase' | 'reason' | 'finishedAt' | 'objects'>, bundle: Bundle): void {
     const result = {
       action: Action.ACTION_CONFIGURED,
       reason: '',
