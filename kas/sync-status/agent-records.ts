@@ -13,6 +13,12 @@ export interface StoredAgent extends AgentUnits {
   readonly versions: ReadonlyMap<string, string>;
 }
 
+export interface StoredUnit {
+  readonly agent: AgentKey;
+  readonly record: UnitRecord;
+  readonly version: string;
+}
+
 /** A status that nobody wrote to for so long is forgotten. */
 const LIFETIME_MS = 7 * 24 * 3_600_000;
 const ABSENT = '0';
@@ -90,13 +96,20 @@ export class AgentRecords {
     return { configured: stored['configured'] !== undefined, units, versions };
   }
 
-  /** One unit and its version; undefined when it is not there. */
-  async readUnit(agentId: number, unit: string): Promise<{ record: UnitRecord; version: string } | undefined> {
+  /** Names of the units of an agent. */
+  async unitNames(agentId: number): Promise<readonly string[]> {
+    const fields = await redisCall(this.#redis.hkeys(this.#agent(agentId)));
+    return fields.flatMap((field) => (field.startsWith('head/') ? [field.slice('head/'.length)] : []));
+  }
+
+  /** One unit, its version and its agent's name; undefined when it is not there. */
+  async readUnit(agentId: number, unit: string): Promise<StoredUnit | undefined> {
     const fields = ['version', ...RECORD_PARTS].map((part) => `${part}/${unit}`);
-    const stored = await redisCall(this.#redis.hmgetBuffer(this.#agent(agentId), ...fields));
-    const [version, head, objects, drifts, events] = stored.map((value) => value ?? undefined);
+    const stored = await redisCall(this.#redis.hmgetBuffer(this.#agent(agentId), 'name', ...fields));
+    const [name, version, head, objects, drifts, events] = stored.map((value) => value ?? undefined);
     const record = await decodeRecord({ head, objects, drifts, events });
-    return record === undefined ? undefined : { record, version: version?.toString() ?? ABSENT };
+    if (record === undefined) return undefined;
+    return { agent: { id: agentId, name: name?.toString() ?? '' }, record, version: version?.toString() ?? ABSENT };
   }
 
   /** What is stored afterwards; undefined, and nothing written, when it is not `before` any more. */

@@ -178,8 +178,8 @@ export class RedisStatusStore implements StatusStore {
   async #agentChanged(watcher: StatusWatcher, agent: AgentKey, signal: AbortSignal): Promise<void> {
     const { records, log } = this.#deps;
     try {
-      const { units } = await records.read(agent.id);
-      if (!signal.aborted) for (const unit of units.keys()) watcher.changed(agent, unit);
+      const units = await records.unitNames(agent.id);
+      if (!signal.aborted) for (const unit of units) watcher.changed(agent, unit);
     } catch (err) {
       log.debug('Status of an agent could not be read', { err });
     }
@@ -209,15 +209,10 @@ export class RedisStatusStore implements StatusStore {
     const { records } = this.#deps;
     await this.#writers.get(agentId)?.written();
     const place = `${agentId}/${unit}`;
-    const [stored, agents, connected] = await Promise.all([
-      records.readUnit(agentId, unit),
-      records.agents(),
-      this.#connected([agentId]),
-    ]);
+    const [stored, connected] = await Promise.all([records.readUnit(agentId, unit), this.#connected([agentId])]);
     signal.throwIfAborted();
     if (stored === undefined) return told.delete(place) ? { type: 'removed', agentId, unit } : undefined;
-    const agent = { id: agentId, name: agents.get(agentId) ?? '' };
-    const { status, version } = read(agent, stored.record, stored.version, connected.has(agentId));
+    const { status, version } = read(stored.agent, stored.record, stored.version, connected.has(agentId));
     if (told.get(place) === version) return undefined;
     told.set(place, version);
     return { type: 'unit', status };
