@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { ServerCredentials } from '@grpc/grpc-js';
 import { CommitService } from '../../kas/gitserver/commit-service.ts';
-import { Mirrors } from '../../kas/gitserver/mirror/mirrors.ts';
+import { Mirrors } from '../../kas/gitserver/mirrors.ts';
 import { ObjectStore } from '../../kas/gitserver/object-store.ts';
 import { SmartHttpService } from '../../kas/gitserver/smart-http-service.ts';
 import { Storages } from '../../kas/gitserver/storages.ts';
