@@ -30,6 +30,7 @@ import { GitalyClientPool } from './gitaly/gitaly-client-pool.ts';
 import { createGitlabAccessService } from './gitlab-access/gitlab-access-service.ts';
 import { createAgentConfigurationService } from './gitlab-agent/configuration-service.ts';
 import { createGitopsService } from './gitlab-agent/gitops-service.ts';
+import { ConfigurationReporter } from './gitlab-api/configuration-reporter.ts';
 import type { GitlabClient } from './gitlab-api/gitlab-client.ts';
 import { UsageReporter } from './gitlab-api/usage-reporter.ts';
 import { createKubernetesProxy, fileAccess } from './kubernetes-proxy/open-kubernetes-proxy.ts';
@@ -92,9 +93,14 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
   const agentAuth = new AgentAuth(registry);
   const agentHandlers = new Handlers(log, agentListener.forced);
   const usage = createUsageReporter(config, gitlabClient, log);
+  const configurationReports = gitlabClient && new ConfigurationReporter({ client: gitlabClient, log });
+  const reporters = [usage, configurationReports].filter((part) => part !== undefined);
   const sessions = {
     registry,
-    configurations: new OverriddenConfigurations(sources.configurations, overrides),
+    configurations: new OverriddenConfigurations(
+      configurationReports?.reporting(sources.configurations) ?? sources.configurations,
+      overrides,
+    ),
     units: sources.units,
     tracker,
     reports: new SyncStatusRecorder(store, new SyncLog(log)),
@@ -157,7 +163,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
       [observability],
       [...shared.servers],
       [...shared.parts],
-      [sources, registryPart(registry, gitlabClient), ...(usage === undefined ? [] : [usage])],
+      [sources, registryPart(registry, gitlabClient), ...reporters],
       [agentListener, apiListener, ...(proxy === undefined ? [] : [proxy]), ...webhooks, ...live.servers],
       [announcement(agentListener, apiListener, observability, log)],
     ],

@@ -17,6 +17,7 @@ test.each(['', '# nothing\n', 'gitops:\n  manifest_projects: []\n'])('%j has no 
       units: [],
       healthRules: [],
       access: NO_ACCESS,
+      sharing: { ci_access: { projects: [], groups: [] } },
       httpServices: [],
       objectCache: NO_OBJECT_CACHE,
     },

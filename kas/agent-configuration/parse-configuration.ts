@@ -66,6 +66,7 @@ function compile(
     })),
     healthRules: gitops.health_rules.map(healthRuleOf),
     access: toAccessPolicy(ci_access, user_access),
+    sharing: { ci_access, ...(user_access === undefined ? {} : { user_access }) },
     httpServices: toHttpServices(http_services),
     objectCache: toObjectCachePolicy(object_cache),
   };

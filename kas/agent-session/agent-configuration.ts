@@ -23,6 +23,8 @@ export interface AgentConfiguration {
   readonly units: readonly AgentUnit[];
   readonly healthRules: readonly HealthRule[];
   readonly access: AccessPolicy;
+  /** `ci_access` and `user_access` as the file has them, for GitLab. */
+  readonly sharing?: { readonly ci_access: unknown; readonly user_access?: unknown };
   readonly httpServices: readonly HttpService[];
   readonly objectCache: ObjectCachePolicy;
   readonly logLevel: LogLevel;

@@ -35,7 +35,9 @@ beforeEach(async () => {
   gitaly = kas.gitaly.location('').gitaly as { address: string; token: string };
   const configuration = await kas.gitaly.create('team/one');
   await configuration.push({
-    [CONFIG]: 'gitops: { manifest_projects: [{ id: team/app, name: shop }, { id: team/private }] }',
+    [CONFIG]: `gitops: { manifest_projects: [{ id: team/app, name: shop }, { id: team/private }] }
+ci_access: { projects: [{ id: team/app }] }
+`,
   });
   const app = await kas.gitaly.create('team/app');
   await app.push({ 'a.yaml': MANIFEST });
@@ -66,6 +68,11 @@ test('an agent that GitLab knows syncs from Gitaly; a project it may not see is 
   using agent = await TestAgent.connect(kas.address('agentAddress'), 'the-token');
   expect(await agent.next('welcome')).toMatchObject({ agentId: 5n, agentName: 'one' });
   await agent.next('bundleHeader', ({ unit: name }) => name === 'shop');
+  const told = await eventually(() => ror.requests.find(({ url }) => url.endsWith('/agent_configuration')));
+  expect(JSON.parse(told.body)).toEqual({
+    agent_id: 5,
+    agent_config: { ci_access: { projects: [expect.objectContaining({ id: 'team/app' })], groups: [] } },
+  });
   await eventually(async () => ((await unit('team/private'))?.reason === 'ProjectNotFound' ? true : undefined));
   expect((await unit('team/private'))?.message).toContain('Project "team/private" does not exist, or the agent may not read it');
 
