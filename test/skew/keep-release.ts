@@ -1,15 +1,26 @@
 // Keeps kas and agentk as they are now, for the tests of the versions that come: run when a version is released, by
-// `npm run release:programs`. They are bundled without kustomize-ts, which is this repository's at the time of the test.
+// `npm run release:programs`.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { brotliCompressSync, constants } from 'node:zlib';
 
+/** Packages that read files of their own; the test has this repository's. */
+const EXTERNAL = ['kustomize-ts', 'grpc-health-check'];
+
 const repository = join(import.meta.dirname, '../..');
 const banner =
   "--banner:js=import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);";
-const options = ['--bundle', '--minify', '--platform=node', '--format=esm', '--target=node24', '--external:kustomize-ts', banner];
+const options = [
+  '--bundle',
+  '--minify',
+  '--platform=node',
+  '--format=esm',
+  '--target=node24',
+  ...EXTERNAL.map((name) => `--external:${name}`),
+  banner,
+];
 const scratch = mkdtempSync(join(tmpdir(), 'kas-release-'));
 try {
   for (const program of ['kas', 'agentk']) {
