@@ -190,7 +190,7 @@ test('a remote that takes long is told with its progress, and taken over when it
     release = () => response.writeHead(503).end();
   };
   await expect(refresh(repository)).rejects.toMatchObject({
-    name: 'UnavailableError',
+    reason: 'RemoteBeingCopied',
     message: expect.stringContaining('is being copied'),
   });
   host.trouble = undefined;

@@ -1,6 +1,6 @@
 import PQueue from 'p-queue';
 import { AbortScope, abortable, sleep } from '../../lib/abort.ts';
-import { UnavailableError, UserError } from '../../lib/errors.ts';
+import { UserError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import { createRepository } from './create-repository.ts';
 import { Mirror } from './mirror.ts';
@@ -58,8 +58,8 @@ export class Mirrors {
 
   /**
    * Resolves when a repository has what its remote had at this moment or later; at once for one that is no copy. Errors
-   * as `Mirror.refresh`; UnavailableError with the progress when the remote takes longer than a caller waits. The copying
-   * goes on then.
+   * as `Mirror.refresh`; `RemoteBeingCopied` with the progress when the remote takes longer than a caller waits. The
+   * copying goes on then.
    */
   async refresh(repository: RepositoryPath, signal: AbortSignal): Promise<void> {
     const entry = this.#entries.get(keyOf(repository));
@@ -67,7 +67,10 @@ export class Mirrors {
     using patience = new AbortScope(signal);
     const late = sleep(this.#deps.patienceMs ?? PATIENCE_MS, patience.signal).then(() => {
       const at = entry.mirror.progress === '' ? '' : `: ${entry.mirror.progress}`;
-      throw new UnavailableError(`The remote ${entry.mirror.url} is being copied${at}`);
+      throw new UserError(`The remote ${entry.mirror.url} is being copied${at}. Nothing needs to be done.`, {
+        kind: 'precondition',
+        reason: 'RemoteBeingCopied',
+      });
     });
     late.catch(() => undefined);
     await abortable(Promise.race([this.#fresh(entry), late]), signal);
