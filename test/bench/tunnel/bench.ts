@@ -4,6 +4,7 @@ import { type Program, startProgram } from '../../harness/process.ts';
 import { freeAddresses } from '../../harness/stack-files.ts';
 import { OTHER_PROJECT, TunnelStack } from '../../tunnel/tunnel-stack.ts';
 import type { Bench, Figure } from '../figure.ts';
+import { cache } from './cache.ts';
 import { ProxyClient } from './client.ts';
 import { concurrency, memory, stalledReaders, throughput } from './flows.ts';
 import { goneClient, latency } from './requests.ts';
@@ -39,6 +40,7 @@ export const run: Bench = async ({ progress }, signal) => {
     await measure('memory', async () => await memory(setup, signal));
     await measure('stalled readers', async () => await stalledReaders(setup, signal));
     await measure('a client that goes away', async () => await goneClient(setup, signal));
+    await measure('the object cache', async () => await cache(setup, signal));
   }
   progress(`throughput at ${ROUND_TRIP_MS} ms`);
   const addresses = await freeAddresses();
