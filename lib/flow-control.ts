@@ -6,10 +6,6 @@
 /** What a sender may send before it hears from the receiver. */
 export const INITIAL_WINDOW_BYTES = 256 << 10;
 const MAX_WINDOW_BYTES = 8 << 20;
-/** A stream is to be no slower than this for want of credit: 8 MiB at a round trip of 50 ms. */
-const BYTES_PER_MS = 160_000;
-/** A reader that needs longer for half of its window does not need so large a one. */
-const SLOW_MS = 500;
 /** A message counts so much beside its data, so that empty ones are bounded too. */
 const MESSAGE_BYTES = 32;
 /** How far a last message may go beyond the credit. */
@@ -80,18 +76,14 @@ export interface ReceiveQueueOptions {
   /** Tells the sender that it may send so many bytes more. */
   readonly grant: (bytes: number) => void;
   readonly budget: WindowBudget;
-  /** What the window may grow to; see `windowFor`. */
-  readonly maxWindowBytes: () => number;
-}
-
-/** The window that a round trip asks for. */
-export function windowFor(roundTripMs: number): number {
-  return Math.min(Math.max(roundTripMs * BYTES_PER_MS, INITIAL_WINDOW_BYTES), MAX_WINDOW_BYTES);
+  /** How long it takes until what is granted arrives, in milliseconds. */
+  readonly roundTripMs: () => number;
 }
 
 /**
- * What arrived and was not read yet. Reading grants the sender more. The window doubles, as far as the distance asks for it,
- * while the reader takes everything at once, and halves when the reader turns out to be slow.
+ * What arrived and was not read yet. Reading grants the sender more. The window follows what the reader takes in one round
+ * trip: it doubles when that is more than half of it and halves when it is much less, so that a fast reader far away is not
+ * held up, and a slow one holds little.
  */
 export class ReceiveQueue implements AsyncIterable<Buffer> {
   readonly #options: ReceiveQueueOptions;
@@ -155,9 +147,10 @@ export class ReceiveQueue implements AsyncIterable<Buffer> {
     this.#consumed += bytes;
     if (this.#consumed < this.#window / 2) return;
     const now = performance.now();
-    if (this.#chunks.length === 0) this.#grow();
-    else if (now - this.#grantedAt > SLOW_MS) this.#shrink();
+    const inRoundTrip = (this.#consumed / Math.max(now - this.#grantedAt, 0.1)) * this.#options.roundTripMs();
     this.#grantedAt = now;
+    if (inRoundTrip > this.#window / 2) this.#grow();
+    else if (inRoundTrip < this.#window / 8) this.#shrink();
     if (this.#consumed <= 0) return;
     this.#outstanding += this.#consumed;
     this.#options.grant(this.#consumed);
@@ -166,8 +159,7 @@ export class ReceiveQueue implements AsyncIterable<Buffer> {
 
   #grow(): void {
     const more = this.#window;
-    const { budget, maxWindowBytes } = this.#options;
-    if (this.#window >= maxWindowBytes() || this.#window + more > MAX_WINDOW_BYTES || !budget.take(more)) return;
+    if (this.#window + more > MAX_WINDOW_BYTES || !this.#options.budget.take(more)) return;
     this.#window += more;
     this.#consumed += more;
   }

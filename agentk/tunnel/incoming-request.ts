@@ -1,8 +1,8 @@
 import { pieces, ReceiveQueue, SendCredit, type WindowBudget } from '../../lib/flow-control.ts';
 import type { AnswerEnd, AnswerHead, RequestHead, ServeRequest, ServeResponse } from '../../proto/gen/kas/agent/v1/tunnel.ts';
 
-/** For large bodies from afar; kas alone knows how far. */
-const MAX_BODY_WINDOW_BYTES = 2 << 20;
+/** To kas and back, of most agents: how far it really is only kas measures, and bodies of requests are seldom large. */
+const ROUND_TRIP_MS = 20;
 
 /** Why a request is not answered: what the caller is told. */
 export class Refusal extends Error {
@@ -35,7 +35,7 @@ export class IncomingRequest {
     this.body = new ReceiveQueue({
       budget,
       grant: (value) => send({ message: { $case: 'window', value } }),
-      maxWindowBytes: () => MAX_BODY_WINDOW_BYTES,
+      roundTripMs: () => ROUND_TRIP_MS,
     });
   }
 

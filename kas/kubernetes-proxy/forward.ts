@@ -85,15 +85,15 @@ export async function forwardUpgrade(
 
 /** Passes on what the caller sends, no faster than the cluster takes it. How it ends shows in the answer. */
 function send(source: Readable, request: AgentRequest): void {
+  let sent = Promise.resolve();
   source.on('data', (chunk: Buffer) => {
     source.pause();
-    request.writeBytes(chunk).then(
-      () => source.resume(),
-      // Nobody waits for it any more; what still comes is let go, so that the connection can serve another request.
-      () => source.resume(),
-    );
+    // When nobody waits for it any more what still comes is let go, so that the connection can serve another request.
+    sent = request.writeBytes(chunk).catch(() => undefined);
+    void sent.then(() => source.resume());
   });
-  source.once('end', () => request.end());
+  // The last chunk may still wait for its turn.
+  source.once('end', () => void sent.then(() => request.end()));
 }
 
 /** Resolves when the stream takes more, or is closed. */

@@ -1,6 +1,7 @@
 import { UnavailableError } from '../../lib/errors.ts';
-import { pieces, ReceiveQueue, SendCredit, type WindowBudget, windowFor } from '../../lib/flow-control.ts';
+import { pieces, ReceiveQueue, SendCredit, type WindowBudget } from '../../lib/flow-control.ts';
 import type { AnswerEnd, AnswerHead, RequestHead, ServeRequest, ServeResponse } from '../../proto/gen/kas/agent/v1/tunnel.ts';
+import type { RoundTrip } from './round-trip.ts';
 
 /** The agent could not have the request answered, and says why. */
 export class AgentRefusal extends Error {
@@ -38,20 +39,20 @@ export class AgentRequest implements Disposable {
   readonly #answer = Promise.withResolvers<AnswerHead>();
   readonly #trailers = Promise.withResolvers<AnswerEnd>();
   readonly #timer: NodeJS.Timeout;
+  readonly #roundTrip: RoundTrip;
   #begunAt = 0;
-  /** As long as the agent took to accept the request. */
-  #roundTripMs = 0;
   #closed = false;
   #done = false;
   /** What the agent answers with, as fast as it is read. Throws when the answer is cut short. */
   readonly body: ReceiveQueue;
 
-  constructor(wire: TunnelWire, budget: WindowBudget) {
+  constructor(wire: TunnelWire, budget: WindowBudget, roundTrip: RoundTrip) {
+    this.#roundTrip = roundTrip;
     this.#wire = wire;
     this.body = new ReceiveQueue({
       budget,
       grant: (bytes) => this.#send({ $case: 'window', value: bytes }),
-      maxWindowBytes: () => windowFor(this.#roundTripMs),
+      roundTripMs: () => roundTrip.ms,
     });
     for (const { promise } of [this.#answer, this.#trailers]) promise.catch(() => undefined);
     this.#timer = setTimeout(
@@ -96,7 +97,7 @@ export class AgentRequest implements Disposable {
     switch (message?.$case) {
       case 'accepted':
         clearTimeout(this.#timer);
-        this.#roundTripMs = performance.now() - this.#begunAt;
+        this.#roundTrip.add(performance.now() - this.#begunAt);
         return;
       case 'head':
         clearTimeout(this.#timer);

@@ -7,16 +7,19 @@ import type { PrivateApi } from '../private-api/private-api.ts';
 import { AgentRequest } from './agent-request.ts';
 import { createForwardService } from './forward-service.ts';
 import { type RemoteTunnel, ReplicaTunnels, type ReplicaTunnelsDeps } from './replica-tunnels.ts';
+import { RoundTrip } from './round-trip.ts';
 import type { Tunnel } from './tunnel.ts';
 import { notConnected, type TunnelRegistry } from './tunnel-registry.ts';
 
 /** Memory for requests whose readers are fast, beside what each has anyway. */
 const WINDOW_BUDGET_BYTES = 256 << 20;
+const MAX_ROUND_TRIPS = 10_000;
 
 /** The way to agents, whichever replica has their tunnels. */
 export class AgentTunnels {
   readonly #registry: TunnelRegistry;
   readonly #replicas: ReplicaTunnels | undefined;
+  readonly #roundTrips = new Map<number, RoundTrip>();
   readonly #budget = new WindowBudget(WINDOW_BUDGET_BYTES);
 
   /** `replicas` is undefined for a kas that is alone. */
@@ -31,9 +34,20 @@ export class AgentTunnels {
    */
   async open(agentId: number, signal: AbortSignal): Promise<AgentRequest> {
     const tunnel = await this.#take(agentId, signal);
-    const request = new AgentRequest(tunnel, this.#budget);
+    const request = new AgentRequest(tunnel, this.#budget, this.#roundTrip(agentId));
     tunnel.use(request);
     return request;
+  }
+
+  #roundTrip(agentId: number): RoundTrip {
+    const known = this.#roundTrips.get(agentId);
+    if (known !== undefined) return known;
+    // Of very many agents those known longest are measured anew.
+    const [oldest] = this.#roundTrips.keys();
+    if (oldest !== undefined && this.#roundTrips.size >= MAX_ROUND_TRIPS) this.#roundTrips.delete(oldest);
+    const roundTrip = new RoundTrip();
+    this.#roundTrips.set(agentId, roundTrip);
+    return roundTrip;
   }
 
   async #take(agentId: number, signal: AbortSignal): Promise<Tunnel | RemoteTunnel> {

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { createAccessToken } from '../../kas/registry/access-tokens.ts';
 import { createServingCertificate } from '../harness/certificate.ts';
 import { freePort } from '../harness/free-port.ts';
 import { WorkingCopy } from '../harness/git.ts';
@@ -102,19 +103,20 @@ export class TunnelStack implements AsyncDisposable {
   }
 
   /** `kas token` with these arguments; what it printed. */
-  async token(...args: readonly string[]): Promise<string> {
-    const [action = '', ...rest] = args;
-    const command = ['kas/main.ts', 'token', action, '--registry', this.stack.files.registry, ...rest];
+  async kasToken(action: string, ...args: readonly string[]): Promise<string> {
+    const command = ['kas/main.ts', 'token', action, '--registry', this.stack.files.registry, ...args];
     return (await promisify(execFile)(process.execPath, command, { cwd: CHECKOUT })).stdout.trim();
   }
 
-  /** What kubectl sends for a token of a person. */
-  async userToken(user: string, ...args: readonly string[]): Promise<string> {
-    return `pat:${this.agent.id}:${await this.token('create', '--user', user, ...args)}`;
+  /** What kubectl sends for a new token of a person. */
+  async userToken(username: string, expiresAt?: Date): Promise<string> {
+    return `pat:${this.agent.id}:${await createAccessToken(this.stack.files.registry, { kind: 'user', username }, expiresAt)}`;
   }
 
-  async jobToken(project: string, ...args: readonly string[]): Promise<string> {
-    return `ci:${this.agent.id}:${await this.token('create', '--project', project, ...args)}`;
+  /** What CI jobs of the project send. `environment` is its name and tier. */
+  async jobToken(project: string, environment?: { readonly slug: string; readonly tier: string }): Promise<string> {
+    const owner = { kind: 'job', project, environment, protected: false } as const;
+    return `ci:${this.agent.id}:${await createAccessToken(this.stack.files.registry, owner, undefined)}`;
   }
 
   /** A kubeconfig by which kubectl goes through kas. */

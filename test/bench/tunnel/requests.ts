@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { Agent, type IncomingMessage, request } from 'node:https';
+import type { IncomingMessage } from 'node:http';
+import { Agent, request } from 'node:https';
 import { waitUntil } from '../../harness/wait-until.ts';
 import type { Figure } from '../figure.ts';
 import { median } from '../statistics.ts';
