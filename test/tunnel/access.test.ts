@@ -131,7 +131,6 @@ test('a person is in the cluster by name, with the roles in the projects that th
   const named = { agentId: stack.agent.id, user: 'user:ann', as: 'gitlab:user:ann', method: 'POST', status: 201 };
   expect(JSON.parse(audit)).toMatchObject(named);
 });
-});
 
 test('rights in the cluster are those of its rules for the person, not those of the agent', async () => {
   expect((await ask('/api/v1/namespaces/default/configmaps')).status).toBe(200);
