@@ -55,9 +55,9 @@ export const remoteSchema = z
     }
     for (const [key, value] of Object.entries({ token_file, ca_certificate_file }))
       if (value !== undefined) issue(key, 'is for https; remove it, or write the address for https');
-    if (ssh_key_file === undefined) issue('ssh_key_file', 'is needed for ssh; name the file of the private key');
+    if (ssh_key_file === undefined) context.addIssue('ssh needs ssh_key_file, the file of a private key; add it');
     if (known_hosts_file === undefined)
-      issue('known_hosts_file', "is needed for ssh; name a file with the host's keys, as ssh-keyscan writes it");
+      context.addIssue("ssh needs known_hosts_file, a file with the host's keys as ssh-keyscan writes it; add it");
   });
 
 export function toRemoteConfig(remote: z.output<typeof remoteSchema>, folder: string): RemoteConfig {

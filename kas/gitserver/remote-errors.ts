@@ -20,7 +20,7 @@ const RULES: readonly Rule[] = [
     says: 'has a host key that known_hosts_file does not list: check it and add it there.',
   },
   {
-    pattern: /UNPROTECTED PRIVATE KEY FILE|Load key .*: /,
+    pattern: /UNPROTECTED PRIVATE KEY FILE|Load key .*: |no such identity: |Identity file .* not accessible/,
     reason: 'RemoteCredentialUnreadable',
     says: 'cannot be reached: ssh cannot use ssh_key_file. It must be a private key that nobody else may read (mode 0600).',
   },
@@ -57,7 +57,7 @@ export function remoteError(url: string, stderr: string, cause: unknown): Error 
   const rule = RULES.find(({ pattern }) => pattern.test(stderr));
   if (rule !== undefined)
     return new UserError(`The remote ${url} ${rule.says}`, { kind: 'precondition', reason: rule.reason, cause });
-  const line = stderr.split('\n').findLast((text) => /^(?:fatal|error|ssh):/.test(text)) ?? 'git failed';
+  const line = stderr.split('\n').find((text) => /^(?:fatal|error|ssh):/.test(text)) ?? 'git failed';
   return new UnavailableError(`The remote ${url} cannot be copied now: ${line.slice(0, MAX_DETAIL)}`, { cause });
 }
 
