@@ -100,6 +100,9 @@ test('blobs come back byte for byte, in order, those over the limit without data
   expect(digest((await client().file(commit, 'big', 4 << 20, signal))?.data)).toBe(digest(binary));
   expect(await client().file(commit, 'big', 1000, signal)).toEqual({ data: undefined, sizeBytes: 3 << 20 });
   expect(await client().file(commit, 'bytes', 256, signal)).toEqual({ data: allBytes, sizeBytes: 256 });
+  // To Gitaly a size of 0 means no limit.
+  expect(await client().file(commit, 'bytes', 0, signal)).toEqual({ data: undefined, sizeBytes: 256 });
+  expect(await client().file(commit, 'empty', 0, signal)).toEqual({ data: Buffer.alloc(0), sizeBytes: 0 });
 });
 
 test('a file that is not there is undefined, in a batch an error', async () => {

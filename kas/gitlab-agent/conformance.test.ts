@@ -194,3 +194,17 @@ test('a call ends with OK at the age of its connection, before the connection do
   expect(now.calls[0]?.trailers?.['grpc-status']).toBe('0');
   await eventually(() => world.kas.line('Agent of GitLab 13.8 disconnected'));
 });
+
+test('a token that connects too often within a minute is told so in the words of the original', async () => {
+  const transcript = await recording('rate-limit.jsonl');
+  await world[Symbol.asyncDispose]();
+  world = await RecordedWorld.start({ listenYaml: ', connections_per_token_per_minute: 1' });
+  const address = world.kas.address('agentAddress');
+  const [first, second] = [
+    await replayClient({ address, entries: ofConnection(transcript, 1) }),
+    await replayClient({ address, entries: ofConnection(transcript, 2) }),
+  ];
+  expect(first.now.calls[0]?.responses).toHaveLength(1);
+  const refusal = ({ calls: [call] }: CallReader) => [call?.trailers?.['grpc-status'], messageOf(call as Call)];
+  expect(refusal(second.now)).toEqual(refusal(second.recorded));
+});
