@@ -14,6 +14,7 @@ import { SessionService } from '../proto/gen/kas/agent/v1/session.ts';
 import { TunnelService } from '../proto/gen/kas/agent/v1/tunnel.ts';
 import { GitConfigurationSource } from './agent-configuration/git-configuration-source.ts';
 import { AgentAuth } from './agent-server/agent-auth.ts';
+import { AgentLimits } from './agent-server/agent-limits.ts';
 import { createAgentListener } from './agent-server/agent-listener.ts';
 import { CallForwarder } from './agent-services/forward-calls.ts';
 import { BundleCache } from './agent-session/bundle-cache.ts';
@@ -39,7 +40,8 @@ import { KasMetrics } from './observability/kas-metrics.ts';
 import type { FileRegistry } from './registry/file-registry.ts';
 import { type OpenedRegistry, openRegistry } from './registry/open-registry.ts';
 import type { Registry } from './registry/registry.ts';
-import { openSharedState, type StateBackend } from './shared-state.ts';
+import { openSharedState } from './shared-state.ts';
+import type { StateBackend } from './state-backend.ts';
 import { SyncLog } from './sync-status/sync-log.ts';
 import { SyncStatusRecorder } from './sync-status/sync-status-recorder.ts';
 import { type AgentTunnels, openAgentTunnels } from './tunnel/agent-tunnels.ts';
@@ -90,7 +92,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
     isServing: () => shared.isConnected,
   });
 
-  const agentAuth = new AgentAuth(registry);
+  const agentAuth = new AgentAuth(registry, new AgentLimits(config.agent.listen.limits));
   const agentHandlers = new Handlers(log, agentListener.forced);
   const usage = createUsageReporter(config, gitlabClient, log);
   const configurationReports = gitlabClient && new ConfigurationReporter({ client: gitlabClient, log });

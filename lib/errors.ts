@@ -28,6 +28,8 @@ export interface UserErrorOptions {
   readonly kind?: UserErrorKind;
   /** Constant in CamelCase by which a program can tell errors apart: `FileTooLarge`. */
   readonly reason?: string;
+  /** Milliseconds after which trying again may help. */
+  readonly retryAfterMs?: number | undefined;
   readonly cause?: unknown;
 }
 
@@ -36,11 +38,13 @@ export class UserError extends Error {
   override readonly name = 'UserError';
   readonly kind: UserErrorKind;
   readonly reason: string;
+  readonly retryAfterMs: number | undefined;
 
   constructor(message: string, options: UserErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.kind = options.kind ?? 'invalid';
     this.reason = options.reason ?? 'Invalid';
+    this.retryAfterMs = options.retryAfterMs;
   }
 }
 

@@ -97,7 +97,7 @@ export class KasSession implements Part {
       } catch (error) {
         if (isAbort(error, signal) || signal.aborted) return;
         if (error instanceof IdentityChangedError) throw error;
-        const delayMs = Math.round(backoff.next());
+        const delayMs = Math.round(Math.max(backoff.next(), pushback(error)));
         this.#logFailure(toError(error), delayMs);
         await sleep(delayMs, signal).catch(() => undefined);
       }
@@ -257,6 +257,12 @@ export class KasSession implements Part {
       log.error('Session with kas failed', { reason: error.reason, detail: error.message, delayMs });
     else log.warn('Session with kas failed', { detail: error.message, delayMs });
   }
+}
+
+/** How long kas wants to be left alone, and a little longer: others were told the same. */
+function pushback(error: unknown): number {
+  const asked = error instanceof UserError ? (error.retryAfterMs ?? 0) : 0;
+  return asked * (1 + Math.random() / 10);
 }
 
 class IdentityChangedError extends UserError {

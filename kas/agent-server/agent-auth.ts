@@ -1,22 +1,39 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { UserError } from '../../lib/errors.ts';
 import type { AgentInfo, Registry } from '../registry/registry.ts';
+import type { AgentLimits } from './agent-limits.ts';
+
+export interface AuthenticatedAgent {
+  readonly agent: AgentInfo;
+  readonly token: string;
+}
 
 /** Finds out which agent calls, from metadata `authorization: Bearer <agent token>`. */
 export class AgentAuth {
   readonly #registry: Registry;
+  readonly #limits: AgentLimits;
 
-  constructor(registry: Registry) {
+  constructor(registry: Registry, limits: AgentLimits) {
     this.#registry = registry;
+    this.#limits = limits;
+  }
+
+  /** As `authenticate`, for a call that begins an agent's connection; those with one token are limited in number. */
+  async connect(metadata: Metadata, signal: AbortSignal): Promise<AuthenticatedAgent> {
+    this.#limits.connect(bearerToken(metadata));
+    return await this.authenticate(metadata, signal);
   }
 
   /**
    * Rejects with UserError `unauthenticated` for a missing or unknown token, `forbidden` for an agent that is barred,
-   * and UnavailableError when the registry does not answer.
+   * `exhausted` for one that takes too much, and UnavailableError when the registry does not answer.
+   * @param signal fires when the call is over: until then it counts as one of the agent's
    */
-  async authenticate(metadata: Metadata, signal: AbortSignal): Promise<{ readonly agent: AgentInfo; readonly token: string }> {
+  async authenticate(metadata: Metadata, signal: AbortSignal): Promise<AuthenticatedAgent> {
     const token = bearerToken(metadata);
-    return { agent: await this.#registry.agentByToken(token, signal), token };
+    const agent = await this.#registry.agentByToken(token, signal);
+    this.#limits.open(agent.id, signal);
+    return { agent, token };
   }
 }
 

@@ -8,14 +8,10 @@ import { Session, type SessionDeps } from './session.ts';
 import { toAgentMessage, toConnectResponse } from './session-messages.ts';
 
 export interface AgentAuthenticator {
-  /** Rejects with UserError `unauthenticated` or `forbidden`, or UnavailableError. */
-  authenticate(
-    metadata: Metadata,
-    signal: AbortSignal,
-  ): Promise<{
-    readonly agent: AgentInfo;
-    readonly token: string;
-  }>;
+  /** Rejects with UserError `unauthenticated`, `forbidden` or `exhausted`, or UnavailableError. */
+  authenticate(metadata: Metadata, signal: AbortSignal): Promise<{ readonly agent: AgentInfo; readonly token: string }>;
+  /** As `authenticate`, for a call that begins an agent's connection. */
+  connect: AgentAuthenticator['authenticate'];
 }
 
 /** kas.agent.v1.Session: agents connect here. The listener must have `framesInterceptor`. */
@@ -63,7 +59,7 @@ class SessionCall implements PushReceiver<ConnectRequest> {
   async #open(authenticator: AgentAuthenticator): Promise<void> {
     const call = this.#call;
     try {
-      const { agent, token } = await authenticator.authenticate(call.metadata, call.signal);
+      const { agent, token } = await authenticator.connect(call.metadata, call.signal);
       if (this.#isOver) return;
       this.#session = new Session(this.#deps, agent, token, {
         get pending() {

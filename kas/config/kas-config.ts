@@ -8,6 +8,7 @@ export interface KasConfig {
       readonly address: ListenAddress;
       readonly tls: TlsFiles | undefined;
       readonly maxConnectionAgeMs: number;
+      readonly limits: { readonly connectionsPerTokenPerMinute: number; readonly streamsPerAgent: number };
     };
     /** What GitLab said of an agent. */
     readonly infoCache: CacheTtlConfig;

@@ -60,6 +60,7 @@ test('defaults are those of the documentation', () => {
     address: { host: '127.0.0.1', port: 8150 },
     tls: undefined,
     maxConnectionAgeMs: 1_800_000,
+    limits: { connectionsPerTokenPerMinute: 100, streamsPerAgent: 1_000 },
   });
   expect(config.observability.listen.address.port).toBe(8151);
   expect(config.api.listen.address.port).toBe(8153);

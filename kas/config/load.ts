@@ -40,6 +40,10 @@ function compile(file: KasConfigFile, folder: string): KasConfig {
         address: agent.listen.address,
         tls: tls(agent.listen, folder),
         maxConnectionAgeMs: agent.listen.max_connection_age,
+        limits: {
+          connectionsPerTokenPerMinute: agent.listen.connections_per_token_per_minute,
+          streamsPerAgent: agent.listen.max_streams_per_agent,
+        },
       },
       infoCache: { ttlMs: agent.info_cache_ttl, errorTtlMs: agent.info_cache_error_ttl },
       kubernetesApi: agent.kubernetes_api === undefined ? undefined : compileKubernetesApi(agent.kubernetes_api, folder),

@@ -27,6 +27,8 @@ const agentListen = z
     address: listenAddress().prefault('127.0.0.1:8150'),
     ...tlsFiles,
     max_connection_age: durationMs({ min: 1000 }).prefault('30m'),
+    connections_per_token_per_minute: z.int().min(1).default(100),
+    max_streams_per_agent: z.int().min(1).default(1_000),
   })
   .superRefine(bothOrNone);
 

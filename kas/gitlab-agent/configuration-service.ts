@@ -27,7 +27,7 @@ export function createAgentConfigurationService(handlers: Handlers, deps: Config
     request: ConfigurationRequest,
     context: CallContext,
   ): AsyncGenerator<ConfigurationResponse, void, void> {
-    const { agent, token } = await deps.authenticator.authenticate(context.metadata, context.signal);
+    const { agent, token } = await deps.authenticator.connect(context.metadata, context.signal);
     const connection = newConnection(agent, request);
     const log = deps.log.child({ agent: agent.name, agentId: agent.id });
     await deps.tracker.add(connection);

@@ -4,7 +4,7 @@ import type { Metadata, ServerDuplexStream } from '@grpc/grpc-js';
 /** The server's end of a bidirectional call that may be open for long, beside thousands of others. */
 export interface PushCall<Response> {
   readonly metadata: Metadata;
-  /** Fires when the caller went away or the server stops. */
+  /** Fires when the call is over: the caller went away, the server stops, or it was ended here. */
   readonly signal: AbortSignal;
   /** Messages that the transport has not taken yet. */
   readonly pending: number;

@@ -16,7 +16,7 @@ import { PeerStatus, toStatus } from './status.ts';
 export interface CallContext {
   readonly metadata: Metadata;
   readonly peer: string;
-  /** Fires when the caller went away, its deadline passed or the server stops. */
+  /** Fires when the caller went away, its deadline passed or the server stops; and when the call is over. */
   readonly signal: AbortSignal;
 }
 
@@ -117,7 +117,10 @@ export class Handlers {
     else this.#running.add(controller);
     return {
       context: { metadata: call.metadata, peer: call.getPeer(), signal: controller.signal },
-      release: () => void this.#running.delete(controller),
+      release: () => {
+        this.#running.delete(controller);
+        controller.abort(new DOMException('The call is over', 'AbortError'));
+      },
     };
   }
 }

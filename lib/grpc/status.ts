@@ -47,13 +47,21 @@ export function fromStatus(error: ServiceError | PeerStatus): Error {
   const kind = KIND_OF_CODE.get(error.code);
   if (kind !== undefined) {
     const reason = error.metadata?.get(REASON_KEY)[0];
-    return new UserError(error.details, { kind, cause: error, ...(typeof reason === 'string' ? { reason } : {}) });
+    const retryAfterMs = retryAfter(error.metadata);
+    return new UserError(error.details, { kind, cause: error, retryAfterMs, ...(typeof reason === 'string' ? { reason } : {}) });
   }
   if (TRANSIENT.has(error.code)) return new UnavailableError(error.details || error.message, { cause: error });
   return error;
 }
 
 const REASON_KEY = 'kas-reason';
+/** How long a server wants to be left alone, in milliseconds (gRPC proposal A6, "Pushback"). */
+const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
+
+function retryAfter(metadata: Metadata | undefined): number | undefined {
+  const ms = Number(metadata?.get(PUSHBACK_KEY)[0] ?? Number.NaN);
+  return Number.isSafeInteger(ms) && ms >= 0 ? ms : undefined;
+}
 
 // DEADLINE_EXCEEDED and CANCELLED come from connections that died; UNKNOWN and INTERNAL from a peer's RST_STREAM.
 const TRANSIENT: ReadonlySet<status> = new Set([
@@ -68,5 +76,6 @@ const TRANSIENT: ReadonlySet<status> = new Set([
 function reasonMetadata(error: UserError): Metadata {
   const metadata = new Metadata();
   metadata.set(REASON_KEY, error.reason);
+  if (error.retryAfterMs !== undefined) metadata.set(PUSHBACK_KEY, String(error.retryAfterMs));
   return metadata;
 }
