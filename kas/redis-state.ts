@@ -16,7 +16,7 @@ import { RedisKeys } from './redis/redis-keys.ts';
 import { RedisMessages } from './redis/redis-messages.ts';
 import { ReplicaEntries } from './replicas/replica-entries.ts';
 import { Replicas } from './replicas/replicas.ts';
-import type { StateBackend } from './shared-state.ts';
+import type { StateBackend } from './state-backend.ts';
 import { AgentRecords } from './sync-status/agent-records.ts';
 import { RedisStatusStore } from './sync-status/redis-status-store.ts';
 import type { FileUnitOverrides } from './unit-operations/file-unit-overrides.ts';

@@ -25,6 +25,7 @@ export interface ReplicaEntry {
 const REFRESH_MS = 20 * 60_000;
 const LIFETIME_MS = 60 * 60_000;
 const GROUPS_AT_ONCE = 200;
+const RETRY_MS = 1_000;
 
 const PUT = new RedisScript(`
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
@@ -77,16 +78,19 @@ return answer
 export class ReplicaEntries {
   readonly #deps: ReplicaEntriesDeps;
   readonly #own = new Map<string, Map<string, string>>();
+  /** Of which Redis could not be told, group and id. */
+  readonly #untold = new Map<string, readonly [string, string]>();
   readonly #unsubscribe: () => void;
-  readonly #timer: NodeJS.Timeout;
+  readonly #timers: readonly NodeJS.Timeout[];
+  #retrying = false;
 
   constructor(deps: ReplicaEntriesDeps) {
     this.#deps = deps;
     this.#unsubscribe = deps.replicas.onEvent((event) => {
       if (event === 'joined') void this.#tellAgain();
     });
-    this.#timer = setInterval(() => void this.#tellAgain(), REFRESH_MS);
-    this.#timer.unref();
+    this.#timers = [setInterval(() => void this.#tellAgain(), REFRESH_MS), setInterval(() => void this.#tellUntold(), RETRY_MS)];
+    for (const timer of this.#timers) timer.unref();
   }
 
   /** Entries of this replica. */
@@ -101,7 +105,7 @@ export class ReplicaEntries {
     const entries = this.#own.get(group) ?? new Map<string, string>();
     this.#own.set(group, entries);
     entries.set(id, value);
-    await this.#put(group, id, value);
+    await this.#tell(group, id);
   }
 
   /** Never rejects. */
@@ -109,9 +113,7 @@ export class ReplicaEntries {
     const entries = this.#own.get(group);
     entries?.delete(id);
     if (entries?.size === 0) this.#own.delete(group);
-    const { redis, replicas } = this.#deps;
-    const keys = [this.#key(group), this.#index];
-    await this.#attempt(REMOVE.run(redis, keys, [`${replicas.id}/${id}`, group]));
+    await this.#tell(group, id);
   }
 
   /** Whether this replica has an entry in the group. */
@@ -138,26 +140,36 @@ export class ReplicaEntries {
 
   close(): void {
     this.#unsubscribe();
-    clearInterval(this.#timer);
-  }
-
-  async #put(group: string, id: string, value: string): Promise<void> {
-    const { redis, replicas } = this.#deps;
-    const keys = [this.#key(group), this.#index];
-    await this.#attempt(PUT.run(redis, keys, [`${replicas.id}/${id}`, value, LIFETIME_MS, group]));
+    for (const timer of this.#timers) clearInterval(timer);
   }
 
   async #tellAgain(): Promise<void> {
-    // It may have been removed meanwhile.
-    for (const [group, entries] of this.#own)
-      for (const [id, value] of entries) if (this.#own.get(group)?.get(id) === value) await this.#put(group, id, value);
+    for (const [group, entries] of this.#own) for (const id of entries.keys()) await this.#tell(group, id);
   }
 
-  async #attempt(done: Promise<unknown>): Promise<void> {
+  async #tellUntold(): Promise<void> {
+    if (this.#retrying) return;
+    this.#retrying = true;
+    // Until one fails: the others would as well.
+    for (const [group, id] of this.#untold.values()) if (!(await this.#tell(group, id))) break;
+    this.#retrying = false;
+  }
+
+  /** Tells Redis what is so now; false when it could not be told. */
+  async #tell(group: string, id: string): Promise<boolean> {
+    const { redis, replicas, log } = this.#deps;
+    const keys = [this.#key(group), this.#index];
+    const field = `${replicas.id}/${id}`;
+    const value = this.#own.get(group)?.get(id);
     try {
-      await done;
+      if (value === undefined) await REMOVE.run(redis, keys, [field, group]);
+      else await PUT.run(redis, keys, [field, value, LIFETIME_MS, group]);
+      this.#untold.delete(field);
+      return true;
     } catch (err) {
-      this.#deps.log.debug('Entry of this replica could not be told', { err });
+      this.#untold.set(field, [group, id]);
+      log.debug('Entry of this replica could not be told', { err });
+      return false;
     }
   }
 

@@ -30,7 +30,9 @@ const LIFETIME_MS = 8_000;
 const BEAT = new RedisScript(`
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local known = redis.call('HEXISTS', KEYS[1], ARGV[1])
+-- One that was taken for dead is new: what it kept may have been removed.
+local before = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%d+) ')
+local known = (before and tonumber(before) >= now) and 1 or 0
 redis.call('HSET', KEYS[1], ARGV[1], string.format('%d %s', now + ARGV[3], ARGV[2]))
 local answer = { known }
 local all = redis.call('HGETALL', KEYS[1])
