@@ -35,12 +35,15 @@ export class Http2Transport {
   readonly #access: KubeAccess;
   readonly #options: Http2TransportOptions;
   readonly #requestTimeoutMs: number;
+  /** Where the server's root is. */
+  readonly #prefix: string;
   readonly #requests: ConnectionPool;
   readonly #streams: ConnectionPool;
 
   constructor(access: KubeAccess, options: Http2TransportOptions) {
     this.#access = access;
     this.#options = options;
+    this.#prefix = access.server.pathname.replace(/\/$/, '');
     this.#requestTimeoutMs = options.requestTimeoutMs ?? 60_000;
     this.#requests = new ConnectionPool(access, {
       streamsPerConnection: 100,
@@ -115,12 +118,11 @@ export class Http2Transport {
   }
 
   #head(request: Http2Request, lease: Lease): OutgoingHttpHeaders {
-    const prefix = this.#access.server.pathname.replace(/\/$/, '');
     return {
       ...lease.credentials.headers,
       ...request.headers,
       ':method': request.method,
-      ':path': prefix + request.path,
+      ':path': this.#prefix + request.path,
       accept: request.accept ?? 'application/json',
       'user-agent': this.#options.userAgent,
       ...(request.contentType === undefined ? {} : { 'content-type': request.contentType }),

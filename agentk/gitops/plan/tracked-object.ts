@@ -193,23 +193,20 @@ export class TrackedObject {
   /** The same one as long as nothing about it changed: thousands are told, again and again, and few of them are new. */
   result(): ObjectResult {
     const { desired, outcome, health, healthMessage } = this;
+    const { id, object, warning } = desired;
     const { action, reason } = outcome;
-    const { source } = desired.object;
-    const message = outcome.message === '' ? desired.warning : outcome.message;
-    const result: ObjectResult = { id: desired.id, action, reason, message, source, health, healthMessage };
-    if (this.#result === undefined || !isSameResult(this.#result, result)) this.#result = result;
+    const message = outcome.message === '' ? warning : outcome.message;
+    const told = this.#result;
+    const isTold =
+      told?.id === id &&
+      told.action === action &&
+      told.reason === reason &&
+      told.message === message &&
+      told.source === object.source &&
+      told.health === health &&
+      told.healthMessage === healthMessage;
+    if (isTold) return told;
+    this.#result = { id, action, reason, message, source: object.source, health, healthMessage };
     return this.#result;
   }
-}
-
-function isSameResult(a: ObjectResult, b: ObjectResult): boolean {
-  return (
-    a.id === b.id &&
-    a.action === b.action &&
-    a.reason === b.reason &&
-    a.message === b.message &&
-    a.source === b.source &&
-    a.health === b.health &&
-    a.healthMessage === b.healthMessage
-  );
 }

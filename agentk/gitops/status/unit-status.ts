@@ -15,8 +15,10 @@ export interface UnitStatusDeps {
   readonly now: () => number;
 }
 
-/** Changes within this time are told together. */
+/** Changes within this time are told together; a state of many objects is made, compared and sent less often. */
 const COALESCE_MS = 100;
+const COALESCE_PER_OBJECT_MS = 0.25;
+const LONGEST_MS = 1_000;
 
 /** Tells where a unit stands: at once when that changes, a little later when only details do. */
 export class UnitStatus {
@@ -87,7 +89,8 @@ export class UnitStatus {
   touch(): void {
     if (this.#pending || this.#closed.signal.aborted) return;
     this.#pending = true;
-    void sleep(COALESCE_MS, this.#closed.signal).then(
+    const delayMs = COALESCE_MS + COALESCE_PER_OBJECT_MS * this.#deps.objects.byKey.size;
+    void sleep(Math.min(delayMs, LONGEST_MS), this.#closed.signal).then(
       () => {
         if (this.#pending) this.#flush();
       },
