@@ -36,7 +36,7 @@ export const run: Bench = async ({ progress }, signal) => {
     const setup: Setup = { stack, client, controlPlane, source };
     await measure('added latency', async () => await latency(setup, signal));
     await measure('concurrent requests', async () => await concurrency(setup, signal));
-    await measure('throughput', async () => [await throughput(setup, { name: 'loopback', grpcPort: source.grpc }, signal)]);
+    await measure('throughput', async () => await throughput(setup, { name: 'loopback', grpcPort: source.grpc }, signal));
     await measure('memory', async () => await memory(setup, signal));
     await measure('stalled readers', async () => await stalledReaders(setup, signal));
     await measure('a client that goes away', async () => await goneClient(setup, signal));
@@ -49,7 +49,7 @@ export const run: Bench = async ({ progress }, signal) => {
   const [kasPort, grpcPort] = [await portOf(toKas), await portOf(toSource)];
   await using stack = await open(controlPlane, source.http, { addresses, kasSeenByAgent: `127.0.0.1:${kasPort}` });
   const client = new ProxyClient(stack.proxy, await stack.userToken('ann'));
-  figures.push(await throughput({ stack, client, controlPlane, source }, { name: `${ROUND_TRIP_MS} ms`, grpcPort }, signal));
+  figures.push(...(await throughput({ stack, client, controlPlane, source }, { name: `${ROUND_TRIP_MS} ms`, grpcPort }, signal)));
   return figures;
 };
 
