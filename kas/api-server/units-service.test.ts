@@ -11,7 +11,7 @@ import { eventually, KasFixture, TestAgent } from '../kas-fixture.ts';
 
 const signal = AbortSignal.timeout(60_000);
 const manifest = (value: string): string => `apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  value: "${value}"\n`;
-const SHOP = { agentName: 'one', unit: 'shop' };
+const SHOP = { agentName: 'one', unit: 'shop', agentId: 0n };
 
 let kas: KasFixture;
 let app: Repository;
@@ -129,10 +129,20 @@ test('a command to an agent that is away says so', async () => {
   await expect(call).rejects.toMatchObject({ kind: 'precondition', message: expect.stringContaining('is not connected') });
 });
 
+test('an agent may be meant by its number, also when it never connected', async () => {
+  const shop = { agentName: '', unit: 'shop', agentId: 1n };
+  await callUnary(units.suspendUnit.bind(units), { unit: shop, reason: 'by number' }, { metadata }, signal);
+  await callUnary(units.resumeUnit.bind(units), { unit: shop }, { metadata }, signal);
+  const never = { agentName: '', unit: 'shop', agentId: 2n };
+  const call = callUnary(units.resyncUnit.bind(units), { unit: never }, { metadata }, signal);
+  await expect(call).rejects.toMatchObject({ kind: 'precondition', message: expect.stringContaining('"two" is not connected') });
+});
+
 test.each([
-  ['no unit', undefined, 'invalid', /agent_name and unit are both needed/],
-  ['an unknown agent', { agentName: 'nobody', unit: 'shop' }, 'not_found', /there is no agent "nobody"/],
-  ['an unknown unit', { agentName: 'one', unit: 'ship' }, 'not_found', /has no unit "ship"; it has "shop"/],
+  ['no unit', undefined, 'invalid', /agent_name \(or agent_id\) and unit are both needed/],
+  ['an unknown agent', { agentName: 'nobody', unit: 'shop', agentId: 0n }, 'not_found', /there is no agent "nobody"/],
+  ['an unknown number', { agentName: '', unit: 'shop', agentId: 77n }, 'not_found', /there is no agent with id 77/],
+  ['an unknown unit', { agentName: 'one', unit: 'ship', agentId: 0n }, 'not_found', /has no unit "ship"; it has "shop"/],
 ])('%s is refused', async (_, unit, kind, message) => {
   const call = callUnary(units.suspendUnit.bind(units), { unit, reason: '' }, { metadata }, signal);
   await expect(call).rejects.toMatchObject({ kind, message: expect.stringMatching(message) });

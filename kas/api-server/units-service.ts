@@ -32,7 +32,7 @@ export interface UnitsServiceDeps {
 }
 
 interface Found {
-  readonly agent: AgentInfo;
+  readonly agent: Pick<AgentInfo, 'id' | 'name'>;
   readonly unit: string;
   /** Undefined when nothing was heard of the agent since kas started. */
   readonly status: UnitStatus | undefined;
@@ -106,11 +106,9 @@ export function createUnitsService(handlers: Handlers, deps: UnitsServiceDeps): 
 }
 
 async function findUnit(deps: UnitsServiceDeps, ref: UnitRef | undefined, signal: AbortSignal): Promise<Found> {
-  if (ref === undefined || ref.agentName === '' || ref.unit === '')
-    throw new UserError('name the unit: agent_name and unit are both needed');
-  const agent = deps.directory.agents().find(({ name }) => name === ref.agentName);
-  if (agent === undefined)
-    throw new UserError(`there is no agent "${ref.agentName}"`, { kind: 'not_found', reason: 'UnknownAgent' });
+  if (ref === undefined || ref.unit === '' || (ref.agentName === '' && ref.agentId === 0n))
+    throw new UserError('name the unit: agent_name (or agent_id) and unit are both needed');
+  const agent = await findAgent(deps, ref, signal);
   const units = (await deps.store.get({ agentId: agent.id }, signal)).filter(({ unit }) => unit !== '');
   const status = units.find(({ unit }) => unit === ref.unit);
   if (status === undefined && units.length > 0)
@@ -119,6 +117,24 @@ async function findUnit(deps: UnitsServiceDeps, ref: UnitRef | undefined, signal
       { kind: 'not_found', reason: 'UnknownUnit' },
     );
   return { agent, unit: ref.unit, status };
+}
+
+/** One that is registered, or of which something was heard: with GitLab a replica does not know all that are registered. */
+async function findAgent(deps: UnitsServiceDeps, { agentName, agentId }: UnitRef, signal: AbortSignal): Promise<Found['agent']> {
+  const id = Number(agentId);
+  const isMeant = (agent: Found['agent']): boolean => (id === 0 ? agent.name === agentName : agent.id === id);
+  const heardOf = await deps.store.get(id === 0 ? { agentName } : { agentId: id }, signal);
+  const known = [...deps.directory.agents(), ...heardOf.map((unit) => ({ id: unit.agentId, name: unit.agentName }))];
+  const found = new Map(known.filter(isMeant).map((agent) => [agent.id, agent]));
+  const [agent] = found.values();
+  if (agent === undefined)
+    throw new UserError(`there is no agent ${id === 0 ? `"${agentName}"` : `with id ${id}`}`, {
+      kind: 'not_found',
+      reason: 'UnknownAgent',
+    });
+  if (found.size > 1)
+    throw new UserError(`several agents have the name "${agentName}"; give agent_id, one of ${[...found.keys()].join(', ')}`);
+  return agent;
 }
 
 function checkReason(reason: string): string {

@@ -36,7 +36,7 @@ export async function runUnit(args: readonly string[], signal: AbortSignal): Pro
   const expiresAt = expiry(values);
   const { address, credentials, metadata } = await apiAccess(values, 'kas-unit', UNIT_USAGE);
   const client = new UnitsServiceClient(address, credentials);
-  const request = { unit: { agentName, unit }, commitId, expiresAt, reason: text(values, 'reason') };
+  const request = { unit: { agentName, unit, agentId: 0n }, commitId, expiresAt, reason: text(values, 'reason') };
   try {
     await call(client, action, request, { metadata, timeoutMs: TIMEOUT_MS }, signal);
   } catch (error) {

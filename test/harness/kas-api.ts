@@ -54,7 +54,7 @@ export class KasApi implements Disposable {
 
   async operate(agentName: string, unitName: string, operation: UnitOperation, signal: AbortSignal): Promise<void> {
     const options = { metadata: await this.#metadata(), timeoutMs: 5_000 };
-    const unit = { agentName, unit: unitName };
+    const unit = { agentName, unit: unitName, agentId: 0n };
     const client = this.#units;
     const reason = 'by a test';
     switch (operation.type) {

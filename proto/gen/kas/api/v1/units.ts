@@ -25,8 +25,11 @@ export const protobufPackage = "kas.api.v1";
 export const protobufFileName = "kas/api/v1/units.proto";
 
 export interface UnitRef {
+  /** With GitLab several agents may have the same name: INVALID_ARGUMENT then, and agent_id tells them apart. */
   agentName: string;
   unit: string;
+  /** In place of the name; 0 is none. */
+  agentId: bigint;
 }
 
 export interface SuspendUnitRequest {
@@ -87,7 +90,7 @@ export interface ConfirmPruneResponse {
 }
 
 function createBaseUnitRef(): UnitRef {
-  return { agentName: "", unit: "" };
+  return { agentName: "", unit: "", agentId: 0n };
 }
 
 export const UnitRef: MessageFns<UnitRef> = {
@@ -97,6 +100,12 @@ export const UnitRef: MessageFns<UnitRef> = {
     }
     if (message.unit !== "") {
       writer.uint32(18).string(message.unit);
+    }
+    if (message.agentId !== 0n) {
+      if (BigInt.asIntN(64, message.agentId) !== message.agentId) {
+        throw new globalThis.Error("value provided for field message.agentId of type int64 too large");
+      }
+      writer.uint32(24).int64(message.agentId);
     }
     return writer;
   },
@@ -130,6 +139,14 @@ export const UnitRef: MessageFns<UnitRef> = {
             message.unit = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.agentId = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -150,6 +167,7 @@ export const UnitRef: MessageFns<UnitRef> = {
         ? globalThis.String(object.agent_name)
         : "",
       unit: isSet(object.unit) ? globalThis.String(object.unit) : "",
+      agentId: isSet(object.agentId) ? BigInt(object.agentId) : isSet(object.agent_id) ? BigInt(object.agent_id) : 0n,
     };
   },
 
@@ -161,6 +179,9 @@ export const UnitRef: MessageFns<UnitRef> = {
     if (message.unit !== "") {
       obj.unit = message.unit;
     }
+    if (message.agentId !== 0n) {
+      obj.agentId = message.agentId.toString();
+    }
     return obj;
   },
 
@@ -171,6 +192,7 @@ export const UnitRef: MessageFns<UnitRef> = {
     const message = createBaseUnitRef();
     message.agentName = object.agentName ?? "";
     message.unit = object.unit ?? "";
+    message.agentId = (object.agentId !== undefined && object.agentId !== null) ? BigInt(object.agentId) : 0n;
     return message;
   },
 };
