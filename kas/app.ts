@@ -34,6 +34,7 @@ import { createGitopsService } from './gitlab-agent/gitops-service.ts';
 import { ConfigurationReporter } from './gitlab-api/configuration-reporter.ts';
 import type { GitlabClient } from './gitlab-api/gitlab-client.ts';
 import { UsageReporter } from './gitlab-api/usage-reporter.ts';
+import { GitlabAccess } from './kubernetes-proxy/gitlab-access.ts';
 import { createKubernetesProxy, fileAccess } from './kubernetes-proxy/open-kubernetes-proxy.ts';
 import { openLiveChanges } from './live-changes/open-live-changes.ts';
 import { KasMetrics } from './observability/kas-metrics.ts';
@@ -111,6 +112,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
     maxConnectionAgeMs: config.agent.listen.maxConnectionAgeMs,
     tokenCheckPeriodMs,
   };
+  const counted = usage?.counting(metrics) ?? metrics;
   const tunnels = new TunnelRegistry();
   const agents = openAgentTunnels(tunnels, tracker, shared.privateApi, log);
   const live = openLiveChanges(config.liveChanges, {
@@ -128,10 +130,10 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
     commands: shared.agentCommands,
     tunnels,
     liveChanges: live.followers,
-    metrics: usage?.counting(metrics) ?? metrics,
+    metrics: counted,
     version: VERSION,
   });
-  const gitlab = { ...sessions, authenticator: agentAuth, maxPaths: config.agent.gitops.limits.maxPaths };
+  const gitlab = { ...sessions, metrics: counted, authenticator: agentAuth, maxPaths: config.agent.gitops.limits.maxPaths };
   agentListener.serve([
     { definition: SessionService, handlers: native },
     { definition: TunnelService, handlers: createTunnelService(agentHandlers, agentAuth, tunnels, agentListener.draining) },
@@ -158,7 +160,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
   apiListener.serveOthers((method) => handlers.bidi((messages, call) => forwarder.forward(method, messages, call)));
 
   const webhooks = await openWebhooks(config.webhooks, { pushes: sources.refs, remotes: fileRegistry, log });
-  const proxy = openProxy(config, { agents, fileRegistry, sources, log });
+  const proxy = openProxy(config, { agents, fileRegistry, gitlabClient, sources, log });
 
   await runStages(
     [
@@ -239,16 +241,19 @@ function createKustomize({ agent: { gitops } }: KasConfig): Kustomize {
 interface ProxyParts {
   readonly agents: AgentTunnels;
   readonly fileRegistry: FileRegistry | undefined;
+  readonly gitlabClient: GitlabClient | undefined;
   readonly sources: Sources;
   readonly log: Logger;
 }
 
-function openProxy(config: KasConfig, { agents, fileRegistry, sources, log }: ProxyParts): Part | undefined {
+function openProxy(config: KasConfig, { agents, fileRegistry, gitlabClient, sources, log }: ProxyParts): Part | undefined {
   const { kubernetesApi } = config.agent;
-  if (kubernetesApi === undefined || fileRegistry === undefined) return undefined;
+  if (kubernetesApi === undefined) return undefined;
   const { gitaly, refs, cache } = sources;
   const { pollPeriodMs, maxConfigurationFileBytes: maxFileBytes } = config.agent.configuration;
-  const access = fileAccess(fileRegistry, { refs, gitaly, cache, pollPeriodMs, maxFileBytes, log });
+  const byFile = (registry: FileRegistry) => fileAccess(registry, { refs, gitaly, cache, pollPeriodMs, maxFileBytes, log });
+  const access = gitlabClient === undefined ? fileRegistry && byFile(fileRegistry) : new GitlabAccess(gitlabClient);
+  if (access === undefined) return undefined;
   return createKubernetesProxy({ config: kubernetesApi, agents, access, graceMs: CALL_GRACE_MS, log });
 }
 

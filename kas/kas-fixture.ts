@@ -34,6 +34,7 @@ export class KasFixture implements AsyncDisposable {
     listenYaml = '',
     agentYaml = '',
     apiYaml = '',
+    observabilityYaml = '',
     pollPeriod = '150ms',
     registryYaml = REGISTRY,
   } = {}): Promise<KasFixture> {
@@ -41,7 +42,7 @@ export class KasFixture implements AsyncDisposable {
     await writeFile(fixture.registryFile, registryFileYaml(fixture.gitaly.port));
     await writeFile(join(fixture.gitaly.folder, 'api-secret'), fixture.secret.toString('base64'));
     const file = join(fixture.gitaly.folder, 'kas.yaml');
-    await writeFile(file, configYaml({ listenYaml, agentYaml, apiYaml, pollPeriod }) + registryYaml);
+    await writeFile(file, configYaml({ listenYaml, agentYaml, apiYaml, observabilityYaml, pollPeriod }) + registryYaml);
     const config = await loadKasConfig(file);
     const log = createLogger('kas', 'debug', { write: (line) => void fixture.lines.push(JSON.parse(line) as LogLine) });
     fixture.#running = runKas(config, log, fixture.#abort.signal);
@@ -94,12 +95,12 @@ projects:
 `;
 }
 
-function configYaml({ listenYaml, agentYaml, apiYaml, pollPeriod }: Record<string, string>): string {
+function configYaml({ listenYaml, agentYaml, apiYaml, observabilityYaml, pollPeriod }: Record<string, string>): string {
   return `agent:
 ${agentYaml}  listen: { address: "127.0.0.1:0"${listenYaml} }
   configuration: { poll_period: ${pollPeriod} }
   gitops: { poll_period: ${pollPeriod} }
-observability: { listen: { address: "127.0.0.1:0" } }
+observability: { listen: { address: "127.0.0.1:0" }${observabilityYaml} }
 api: { listen: { address: "127.0.0.1:0", authentication_secret_file: api-secret${apiYaml} } }
 `;
 }

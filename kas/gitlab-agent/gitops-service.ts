@@ -9,7 +9,7 @@ import type {
 } from '../../proto/gen/gitlab/agent/gitops/gitops.ts';
 import type { AgentUnit, ConfigurationSnapshot, ConfigurationSource } from '../agent-session/agent-configuration.ts';
 import type { UnitBundle } from '../agent-session/bundle-stream.ts';
-import type { SessionReports } from '../agent-session/session-reports.ts';
+import type { SessionMetrics, SessionReports } from '../agent-session/session-reports.ts';
 import type { AgentAuthenticator } from '../agent-session/session-service.ts';
 import { UnitFeeds } from '../agent-session/unit-feeds.ts';
 import type { AgentInfo } from '../registry/registry.ts';
@@ -22,6 +22,7 @@ export interface GitopsServiceDeps extends CallLife {
   readonly configurations: ConfigurationSource;
   readonly units: UnitSource;
   readonly reports: SessionReports;
+  readonly metrics: Pick<SessionMetrics, 'bundleSent'>;
   readonly maxPaths: number;
 }
 
@@ -51,6 +52,8 @@ export function createGitopsService(handlers: Handlers, deps: GitopsServiceDeps)
     call.throwIfFailed();
     if (bundle === undefined) return;
     yield* objectsOf(bundle);
+    const bytes = bundle.bundle.objects.reduce((sum, { content }) => sum + content.length, 0);
+    deps.metrics.bundleSent('whole', bytes);
     sent.delete(place);
     sent.set(place, { commitId: bundle.commitId, digest: bundle.bundle.digest });
     for (const oldest of sent.keys()) if (sent.size > REMEMBERED) sent.delete(oldest);

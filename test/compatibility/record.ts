@@ -24,7 +24,7 @@ import { waitUntil } from '../harness/wait-until.ts';
 import { API_SECRET, OriginalKas } from './original-kas.ts';
 import { METHODS, probe } from './probe.ts';
 import { RecordingRelay } from './recording-relay.ts';
-import { REFUSALS } from './refusals.ts';
+import { objectsRequest, REFUSALS } from './refusals.ts';
 import * as story from './story.ts';
 import { startTypedGitaly } from './typed-gitaly.ts';
 import { type Call, CallReader } from './wire/calls.ts';
@@ -293,8 +293,10 @@ async function recordBehind(): Promise<void> {
   rails.note('objects');
   const answer = await probe(kas.agentAddress, { ...objects, authorization: `Bearer ${story.TOKEN}` });
   process.stdout.write(`  a big file of a Gitaly that types the first piece alone: ${answer.code} ${answer.details}\n`);
-  await world.manifests(1);
-  await delay(3_000);
+  rails.note('objects that are small');
+  const small = objectsRequest(story.PROJECT, ['/*.json']);
+  await probe(kas.agentAddress, { method: METHODS.objects, requests: [small], authorization: `Bearer ${story.TOKEN}` });
+  await delay(5_000);
   await save('kas-to-rails.jsonl', rails, ORIGINAL_KAS, "GitLab's internal API, played");
   await save('kas-to-gitaly.jsonl', gitaly, ORIGINAL_KAS, 'kas-gitserver (ours)');
 }

@@ -20,7 +20,7 @@ const configuration = (): Buffer =>
       agentMeta: { version: 'v13.8.0', commitId: 'abcdef', podNamespace: 'ns', podName: 'pod' },
     }).finish(),
   );
-const objects = (projectId: string, globs: readonly string[], commitId = ''): Buffer =>
+export const objectsRequest = (projectId: string, globs: readonly string[], commitId = ''): Buffer =>
   Buffer.from(ObjectsToSynchronizeRequest.encode({ projectId, commitId, paths: globs.map((glob) => ({ glob })) }).finish());
 const part = (message: Request['message']): Buffer => Buffer.from(Request.encode({ message }).finish());
 
@@ -48,7 +48,7 @@ export const REFUSALS: readonly Refusal[] = [
   refusal('403', { method: METHODS.configuration, requests: [configuration()], authorization: 'Bearer barred' }, 403),
   refusal(
     '401 for objects',
-    { method: METHODS.objects, requests: [objects(PROJECT, ['**'])], authorization: 'Bearer none' },
+    { method: METHODS.objects, requests: [objectsRequest(PROJECT, ['**'])], authorization: 'Bearer none' },
     401,
   ),
   refusal('lower-case bearer', {
@@ -57,13 +57,13 @@ export const REFUSALS: readonly Refusal[] = [
     authorization: `bearer ${TOKEN}`,
     ...held,
   }),
-  refusal('no project', { method: METHODS.objects, requests: [objects('', ['**'])], authorization: bearer }),
-  refusal('no paths', { method: METHODS.objects, requests: [objects(PROJECT, [])], authorization: bearer }),
-  refusal('an empty glob', { method: METHODS.objects, requests: [objects(PROJECT, [''])], authorization: bearer }),
+  refusal('no project', { method: METHODS.objects, requests: [objectsRequest('', ['**'])], authorization: bearer }),
+  refusal('no paths', { method: METHODS.objects, requests: [objectsRequest(PROJECT, [])], authorization: bearer }),
+  refusal('an empty glob', { method: METHODS.objects, requests: [objectsRequest(PROJECT, [''])], authorization: bearer }),
   refusal('101 paths', {
     method: METHODS.objects,
     requests: [
-      objects(
+      objectsRequest(
         PROJECT,
         Array.from({ length: 101 }, (_, index) => `${index}.yaml`),
       ),
@@ -72,7 +72,7 @@ export const REFUSALS: readonly Refusal[] = [
   }),
   refusal('an unknown project', {
     method: METHODS.objects,
-    requests: [objects('team/unknown', ['**'])],
+    requests: [objectsRequest('team/unknown', ['**'])],
     authorization: bearer,
     ...held,
   }),
@@ -83,7 +83,7 @@ export const REFUSALS: readonly Refusal[] = [
   ),
   refusal(
     'Rails fails, objects',
-    { method: METHODS.objects, requests: [objects(PROJECT, ['**'])], authorization: 'Bearer newer', ...held },
+    { method: METHODS.objects, requests: [objectsRequest(PROJECT, ['**'])], authorization: 'Bearer newer', ...held },
     500,
   ),
   refusal('a method that is not there', {

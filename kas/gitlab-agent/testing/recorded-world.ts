@@ -24,7 +24,9 @@ export class RecordedWorld implements AsyncDisposable {
     this.#manifests = manifests;
   }
 
-  static async start(options: { readonly listenYaml?: string; readonly agentYaml?: string } = {}): Promise<RecordedWorld> {
+  static async start(
+    options: { readonly listenYaml?: string; readonly observabilityYaml?: string } = {},
+  ): Promise<RecordedWorld> {
     const rails = await RorFixture.start();
     rails.onModule = (request, response) => {
       response.writeHead(201, { 'content-type': 'text/plain', 'x-echo': 'a' });
