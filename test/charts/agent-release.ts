@@ -46,7 +46,7 @@ export class AgentRelease implements AsyncDisposable {
     const [pod] = await this.#installation.pods(this.namespace, 'app.kubernetes.io/name=agentk', replicas);
     if (pod === undefined) throw new Error('There is no pod of agentk');
     this.#program = await this.#installation.runtime(pod, this.proxy).start();
-    await this.#program.waitForLine(/"msg":"Connected to kas"/, 60_000);
+    await this.#program.waitForLine(/"msg":"Connected to kas"/, 120_000);
     return this.#program;
   }
 

@@ -8,7 +8,7 @@ import { AgentRelease } from './agent-release.ts';
 import { Installation, type Values } from './installation.ts';
 import { type Rule, rightOf, rightsOf } from './rights.ts';
 
-jest.setTimeout(180_000);
+jest.setTimeout(300_000);
 
 const AGENTS = ['workloads', 'namespaced', 'impersonation', 'cluster-admin'];
 

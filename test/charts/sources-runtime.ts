@@ -40,6 +40,8 @@ export class PodRuntime {
   readonly #pod: Pod;
   readonly #directory: string;
   readonly #apiServer: ApiServerAddress;
+  /** Made once: files must not change under programs that read them. */
+  readonly #sandboxes = new Map<string, Promise<Sandbox>>();
 
   constructor(options: {
     readonly cluster: TestCluster;
@@ -86,11 +88,17 @@ export class PodRuntime {
   }
 
   async #sandbox(container: Container): Promise<Sandbox> {
+    const sandbox = this.#sandboxes.get(container.name) ?? this.#createSandbox(container);
+    this.#sandboxes.set(container.name, sandbox);
+    return await sandbox;
+  }
+
+  async #createSandbox(container: Container): Promise<Sandbox> {
     const source = new PodSource(this.#cluster, this.#pod);
     const mounts = new Map<string, string>();
     for (const { name, mountPath } of container.volumeMounts ?? []) {
       const content = await source.volume(name);
-      mounts.set(mountPath, 'folder' in content ? String(content.folder) : join(this.#directory, name));
+      mounts.set(mountPath, 'folder' in content ? String(content.folder) : join(this.#directory, container.name, name));
     }
     for (const { name, mountPath } of container.volumeMounts ?? []) {
       const content = await source.volume(name);

@@ -2,10 +2,11 @@ import { jest } from '@jest/globals';
 import { Phase } from '../../proto/gen/kas/agent/v1/objects.ts';
 import { useCluster } from '../harness/cluster.ts';
 import { freePort } from '../harness/free-port.ts';
+import { waitUntil } from '../harness/wait-until.ts';
 import { AgentRelease } from './agent-release.ts';
 import { Installation } from './installation.ts';
 
-jest.setTimeout(240_000);
+jest.setTimeout(300_000);
 
 const AGENT = 'upgraded';
 const INSTANCE = 'app.kubernetes.io/managed-by=Helm';
@@ -44,7 +45,7 @@ describe('An installation', () => {
     return await cluster.kubectl(['-n', namespace, 'get', object, '-o', `jsonpath={${path}}`]);
   }
 
-  /** Everything that is in a namespace, of whatever kind. */
+  /** Everything that is in a namespace, of whatever kind, without what is unique about names. */
   async function everythingIn(namespace: string, ...selector: readonly string[]): Promise<string[]> {
     const resources = await cluster.kubectl(['api-resources', '--namespaced', '--verbs=list', '-o', 'name']);
     const kinds = resources
@@ -53,7 +54,19 @@ describe('An installation', () => {
       .filter((kind) => !kind.startsWith('events'))
       .join();
     const list = JSON.parse(await cluster.kubectl(['-n', namespace, 'get', kinds, '-o', 'json', ...selector])) as Listed;
-    return list.items.map(({ kind, metadata }) => `${kind} ${metadata.name}`).toSorted();
+    const lines = list.items.map(({ kind, metadata }) => `${kind} ${metadata.name.replace(/^agentk-\d+-\S+/, 'agentk-ID')}`);
+    return [...new Set(lines)].toSorted();
+  }
+
+  /** Pods and what the cluster made for Services go a moment after what they belong to. */
+  async function untilLeft(namespace: string, expected: readonly string[], ...selector: readonly string[]): Promise<void> {
+    let left: readonly string[] = [];
+    const isAsExpected = async (): Promise<boolean> => {
+      left = await everythingIn(namespace, ...selector);
+      return left.join() === expected.join();
+    };
+    await waitUntil(isAsExpected, { what: `the rest of ${namespace} to go`, intervalMs: 500 }).catch(() => undefined);
+    expect(left).toEqual(expected);
   }
 
   it('is upgraded with its secrets, tokens and repositories, rolled back, and leaves nothing when it is uninstalled', async () => {
@@ -103,12 +116,9 @@ describe('An installation', () => {
       ['kas', namespace],
     ] as const)
       await installation.helm.run('uninstall', name, '--namespace', place, '--wait', '--timeout', '120s');
-    expect(await everythingIn(namespace)).toEqual(['ConfigMap kube-root-ca.crt', 'ServiceAccount default']);
+    await untilLeft(namespace, ['ConfigMap kube-root-ca.crt', 'ServiceAccount default']);
     // What agentk knows of its units stays, so that it goes on after it was installed again; docs/install.md says how to remove it.
-    const left = (await everythingIn(own)).map((line) => line.replace(/agentk-\d+-\S+/, 'agentk-inventory'));
-    expect(new Set(left)).toEqual(
-      new Set(['ConfigMap agentk-inventory', 'ConfigMap kube-root-ca.crt', 'Lease agentk', 'ServiceAccount default']),
-    );
+    await untilLeft(own, ['ConfigMap agentk-ID', 'ConfigMap kube-root-ca.crt', 'Lease agentk', 'ServiceAccount default']);
     expect(await cluster.kubectl(['get', 'clusterrole,clusterrolebinding', '-l', INSTANCE, '-o', 'name'])).not.toContain(own);
   });
 
@@ -117,6 +127,6 @@ describe('An installation', () => {
     const args = ['--namespace', namespace, '--set', 'gitserver.enabled=true'];
     await installation.helm.run('install', 'kas', 'kas', ...args);
     await installation.helm.run('uninstall', 'kas', '--namespace', namespace, '--wait', '--timeout', '120s');
-    expect(await everythingIn(namespace, '-l', INSTANCE)).toEqual(['PersistentVolumeClaim kas-gitserver']);
+    await untilLeft(namespace, ['PersistentVolumeClaim kas-gitserver'], '-l', INSTANCE);
   });
 });
