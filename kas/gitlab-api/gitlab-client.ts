@@ -28,6 +28,10 @@ export interface GitlabRequest {
   readonly query?: Readonly<Record<string, string>>;
   /** Whom the request is made for. */
   readonly agentToken?: string;
+  /** Of a CI job that asks for itself; `path` is then below `/api/v4`. */
+  readonly jobToken?: string;
+  /** The body has a person's token: what GitLab refuses is that, not kas. */
+  readonly forUser?: boolean;
   /** Sent as JSON. */
   readonly body?: unknown;
 }
@@ -51,7 +55,8 @@ export interface ProxiedAnswer {
   readonly body: IncomingMessage;
 }
 
-const API_PREFIX = '/api/v4/internal/kubernetes';
+const JOB_PREFIX = '/api/v4';
+const API_PREFIX = `${JOB_PREFIX}/internal/kubernetes`;
 const ISSUER = 'gitlab-kas';
 const AUDIENCE = ['gitlab'];
 const TOKEN_LIFETIME_S = 5;
@@ -63,9 +68,9 @@ const MAX_WAITING = 50_000;
 const CREDENTIAL_CHECK_MS = 10_000;
 
 const REFUSALS: Readonly<Record<number, { readonly kind: UserErrorKind; readonly reason: string; readonly message: string }>> = {
-  401: { kind: 'unauthenticated', reason: 'UnknownToken', message: 'GitLab does not know the agent token' },
-  403: { kind: 'forbidden', reason: 'TokenRefused', message: 'GitLab refuses the agent token' },
-  404: { kind: 'not_found', reason: 'NotFound', message: 'GitLab has no such thing, or the agent may not see it' },
+  401: { kind: 'unauthenticated', reason: 'UnknownToken', message: 'GitLab does not know the token' },
+  403: { kind: 'forbidden', reason: 'TokenRefused', message: 'GitLab refuses the token' },
+  404: { kind: 'not_found', reason: 'NotFound', message: 'GitLab has no such thing, or the token may not see it' },
 };
 
 /**
@@ -126,19 +131,20 @@ export class GitlabClient {
   }
 
   async #send(request: GitlabRequest, headers: OutgoingHttpHeaders, signal: AbortSignal): Promise<IncomingMessage> {
-    const { method, path, query = {}, agentToken, body } = request;
+    const { method, path, query = {}, agentToken, jobToken, body } = request;
     await this.#limit.take(signal);
     // Signed at the last moment: it is good for seconds.
     const own = await this.#headers(agentToken);
     const text = body === undefined ? undefined : JSON.stringify(body);
     const content = text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
-    const url = this.#url(path, new URLSearchParams(query));
-    return await this.#exchange.send({ method, url, headers: { ...headers, ...content, ...own }, body: text }, signal);
+    const url = this.#url(path, new URLSearchParams(query), jobToken === undefined ? API_PREFIX : JOB_PREFIX);
+    const job = jobToken === undefined ? {} : { 'job-token': jobToken };
+    return await this.#exchange.send({ method, url, headers: { ...headers, ...content, ...own, ...job }, body: text }, signal);
   }
 
-  #url(path: string, query: URLSearchParams): URL {
+  #url(path: string, query: URLSearchParams, prefix = API_PREFIX): URL {
     const url = new URL(this.#options.address);
-    url.pathname = `${url.pathname.replace(/\/+$/, '')}${API_PREFIX}${path}`;
+    url.pathname = `${url.pathname.replace(/\/+$/, '')}${prefix}${path}`;
     url.search = query.toString();
     return url;
   }
@@ -171,14 +177,14 @@ export class GitlabClient {
       throw new UnavailableError(
         'GitLab refuses kas itself: gitlab.authentication_secret_file must hold the secret that GitLab has, and both clocks must agree',
       );
-    const refusal = request.agentToken === undefined ? undefined : REFUSALS[status];
+    const refusal = asksForSomebody(request) ? REFUSALS[status] : undefined;
     if (refusal === undefined) throw odd(request, `${status}${hint(status)}`);
     throw new UserError(`${refusal.message} (${status})`, { kind: refusal.kind, reason: refusal.reason });
   }
 
-  /** Whether a 401 is about the agent: GitLab also says it when it does not accept the signature of kas. */
-  async #accepts({ agentToken }: GitlabRequest): Promise<boolean> {
-    if (agentToken === undefined) return false;
+  /** Whether a 401 is about whom kas asks for: GitLab also says it when it does not accept the signature of kas. */
+  async #accepts(request: GitlabRequest): Promise<boolean> {
+    if (!asksForSomebody(request)) return false;
     const now = performance.now();
     if (this.#credentialCheck === undefined || now - this.#credentialCheck.at > CREDENTIAL_CHECK_MS)
       this.#credentialCheck = { at: now, holds: this.#checkCredential() };
@@ -223,6 +229,10 @@ export class GitlabClient {
 
 function odd({ method, path }: GitlabRequest, what: string): UnavailableError {
   return new UnavailableError(`GitLab answered ${method} ${path} with ${what}`);
+}
+
+function asksForSomebody({ agentToken, jobToken, forUser }: GitlabRequest): boolean {
+  return agentToken !== undefined || jobToken !== undefined || forUser === true;
 }
 
 function hint(status: number): string {

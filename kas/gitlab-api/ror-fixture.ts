@@ -37,10 +37,16 @@ export interface RorFixtureOptions {
 export class RorFixture implements AsyncDisposable {
   readonly secret = randomBytes(32);
   readonly requests: RorRequest[] = [];
+  /** Bodies that were taken, with 204. */
+  readonly taken: Record<string, unknown>[] = [];
   /** Answers of agent_info, by token. */
   readonly agents = new Map<string, Record<string, unknown>>();
   /** Answers of project_info, by what they are asked for by. */
   readonly projects = new Map<string, Record<string, unknown>>();
+  /** Answers of job/allowed_agents, by job token. */
+  readonly jobs = new Map<string, Record<string, unknown>>();
+  /** Answers of authorize_proxy_user, by `<agent id>:<access key>`. */
+  readonly users = new Map<string, Record<string, unknown>>();
   /** What GitLab says of a token that it does not know: 403 in 2021, 401 since. */
   unknownToken = 401;
   trouble: Trouble | undefined;
@@ -109,6 +115,10 @@ export class RorFixture implements AsyncDisposable {
     const body = await textOf(request);
     this.requests.push({ method, url, headers, body });
     if (this.trouble !== undefined) return disturb(this.trouble, response);
+    if (pathname === `${this.#root}/api/v4/job/allowed_agents`) {
+      const job = this.jobs.get(String(headers['job-token']));
+      return job === undefined ? json(response, 401, { message: '401 Unauthorized' }) : json(response, 200, job);
+    }
     if (path === undefined) return void response.writeHead(404, { 'content-type': 'text/html' }).end('<html>');
     if (!this.#signed(headers)) return json(response, 401, { message: '401 Unauthorized' });
     if (method === 'POST') return this.#post(path, body, response);
@@ -127,8 +137,14 @@ export class RorFixture implements AsyncDisposable {
 
   #post(path: string, body: string, response: ServerResponse): void {
     const value = JSON.parse(body) as Record<string, unknown>;
+    if (path === '/authorize_proxy_user') {
+      const user = this.users.get(`${String(value['agent_id'])}:${String(value['access_key'])}`);
+      return user === undefined ? json(response, 404, { message: '404 Not Found' }) : json(response, 200, user);
+    }
     if (path === '/usage_metrics' && Number(value['gitops_sync_count'] ?? 0) < 0) return void response.writeHead(400).end();
-    response.writeHead(path === '/usage_metrics' || path === '/agent_configuration' ? 204 : 404).end();
+    if (path !== '/usage_metrics' && path !== '/agent_configuration') return void response.writeHead(404).end();
+    this.taken.push(value);
+    response.writeHead(204).end();
   }
 
   /** HS256, issuer gitlab-kas, audience gitlab, valid now. */
