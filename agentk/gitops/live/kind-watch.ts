@@ -130,6 +130,9 @@ export class KindWatch {
         continue;
       }
       const entry = liveEntry(event.object);
+      // Of kinds whose events are always told.
+      const expected = this.#expected.get(entry.uid);
+      if (expected !== undefined && !isNewer(expected, entry.resourceVersion)) this.#expected.delete(entry.uid);
       const known = this.entries.get(entry.key);
       // An answer to a write of ours can be ahead of the watch.
       if (known !== undefined && isNewer(known.resourceVersion, entry.resourceVersion)) {
@@ -140,7 +143,6 @@ export class KindWatch {
       this.#tell(entry.resourceVersion);
       if (event.type === 'DELETED') {
         this.entries.delete(entry.key);
-        this.#expected.delete(entry.uid);
         if (this.#lost.size >= REMEMBER) this.#lost.clear();
         this.#lost.set(entry.key, entry.resourceVersion);
         observer.lost(entry);
