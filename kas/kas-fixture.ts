@@ -12,7 +12,8 @@ import { createAgentToken } from './registry/agent-tokens.ts';
 
 export type LogLine = Readonly<Record<string, unknown>> & { readonly msg: string };
 
-const TIMEOUT_MS = 15_000;
+/** For a busy machine. */
+const TIMEOUT_MS = 40_000;
 
 /** For tests: kas in this process, with a registry file and a git server, all real and all on ports of the system's choice. */
 export class KasFixture implements AsyncDisposable {

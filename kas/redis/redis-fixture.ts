@@ -79,7 +79,7 @@ export class TestReplica {
     this.redis = connections.commands();
     this.keys = new RedisKeys(keyPrefix);
     this.log = log;
-    const timing = { periodMs: 200, lifetimeMs: 2_000 };
+    const timing = { periodMs: 200, lifetimeMs: 5_000 };
     this.replicas = new Replicas({ redis: this.redis, keys: this.keys, ownUrl: async () => url, log, ...timing });
   }
 

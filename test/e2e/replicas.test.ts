@@ -1,3 +1,4 @@
+import { jest } from '@jest/globals';
 import { Phase } from '../../proto/gen/kas/agent/v1/objects.ts';
 import type { UnitStatus } from '../../proto/gen/kas/api/v1/sync_status.ts';
 import type { Seen } from '../harness/api-reader.ts';
@@ -10,6 +11,8 @@ const START_TIMEOUT_MS = 10 * 60_000;
 const WAIT_MS = 50_000;
 const POLL_PERIOD_MS = 10_000;
 const NEVER = new AbortController().signal;
+
+jest.setTimeout(5 * 60_000);
 
 const cluster = useCluster();
 let all: ReplicatedLine;
