@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import type { Kustomize } from 'kustomize-ts';
-import PQueue from 'p-queue';
 import { type Bundle, createBundle } from '../../lib/bundle.ts';
+import { FairQueue } from '../../lib/fair-queue.ts';
 import type { DecodedFile } from '../../lib/manifests/decode-manifest.ts';
 import { type ManifestFile, renderPlain } from '../../lib/manifests/render-plain.ts';
 import { type Selection, selectFiles } from '../../lib/manifests/select-files.ts';
@@ -50,6 +50,8 @@ export interface Rendering {
 
 /** With 20 MiB of files each, 320 MiB. One that waits for a Gitaly that does not answer takes a place for a minute. */
 const RENDERINGS_AT_ONCE = 16;
+/** A project with many units, or one that is slow to read, leaves the rest to others; so it does with calls to Gitaly. */
+const RENDERINGS_OF_ONE_PROJECT = 8;
 
 const SYMBOLIC_LINK = 0o120000;
 /** The selection of a rendering that is not to be used for another commit. */
@@ -61,7 +63,7 @@ export class UnitRenderer {
   readonly #deps: UnitRendererDeps;
   readonly #decoded = new DecodedFiles();
   readonly #builds: KustomizeBuilds;
-  readonly #queue = new PQueue({ concurrency: RENDERINGS_AT_ONCE });
+  readonly #queue = new FairQueue({ concurrency: RENDERINGS_AT_ONCE, perKey: RENDERINGS_OF_ONE_PROJECT });
 
   constructor(deps: UnitRendererDeps) {
     this.#deps = deps;
@@ -73,7 +75,7 @@ export class UnitRenderer {
    * @param previous returned as it is when the commit changed no file of the unit
    */
   async render(request: UnitRequest, commitId: string, previous: Rendering | undefined, signal: AbortSignal): Promise<Rendering> {
-    return await this.#queue.add(() => this.#render(request, commitId, previous, signal), { signal });
+    return await this.#queue.run(request.project.path, () => this.#render(request, commitId, previous, signal), signal);
   }
 
   async #render(

@@ -1,24 +1,22 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type ReapedProcess, spawnReaped } from '../../harness/reaped-process.ts';
 import { waitUntil } from '../../harness/wait-until.ts';
 
 const REPOSITORY = join(import.meta.dirname, '../../..');
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 30_000;
 
-/** A program of ours as a process that logs into a file, and what it takes from the machine. */
+/** A program of ours as a process that logs into a file, and what it takes from the machine. It ends with this process. */
 export class MeasuredProgram implements AsyncDisposable {
-  readonly #child: ChildProcess;
+  readonly #child: ReapedProcess;
   readonly pid: number;
-  readonly #log: string;
 
-  private constructor(child: ChildProcess, log: string) {
+  private constructor(child: ReapedProcess) {
     this.#child = child;
-    this.pid = child.pid as number;
-    this.#log = log;
+    this.pid = child.pid;
   }
 
   /** @param ready a line of the log that says that it serves */
@@ -31,19 +29,16 @@ export class MeasuredProgram implements AsyncDisposable {
     nodeOptions: readonly string[] = [],
   ): Promise<MeasuredProgram> {
     const output = openSync(log, 'w', 0o600);
-    const child = spawn(process.execPath, [...nodeOptions, join(REPOSITORY, main), ...args], {
-      stdio: ['ignore', output, output],
-    });
-    closeSync(output);
-    await once(child, 'spawn');
-    const program = new MeasuredProgram(child, log);
+    const command = [...nodeOptions, join(REPOSITORY, main), ...args];
+    const child = await spawnReaped(process.execPath, command, { output }).finally(() => closeSync(output));
+    const program = new MeasuredProgram(child);
     const isReady = async (): Promise<boolean> => {
       const text = await readFile(log, 'utf8');
-      if (child.exitCode !== null) signal.throwIfAborted();
+      if (child.hasExited) throw new Error(`it has ended: ${text.slice(-1_000)}`);
       return ready.test(text);
     };
     try {
-      await waitUntil(isReady, { what: `${main} to serve, see ${log}`, timeoutMs: START_TIMEOUT_MS }, signal);
+      await waitUntil(isReady, { what: `${main} to serve`, timeoutMs: START_TIMEOUT_MS }, signal);
       return program;
     } catch (error) {
       await program[Symbol.asyncDispose]();
@@ -70,25 +65,16 @@ export class MeasuredProgram implements AsyncDisposable {
     return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
   }
 
-  async log(): Promise<string> {
-    return await readFile(this.#log, 'utf8');
-  }
-
   /** As a rolling update does it. */
   async stop(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const exited = once(this.#child, 'exit');
-    const force = setTimeout(() => this.#child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+    const force = setTimeout(() => void this.#child.killGroup(), STOP_TIMEOUT_MS);
     this.#child.kill('SIGTERM');
-    await exited;
+    await this.#child.exited;
     clearTimeout(force);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const exited = once(this.#child, 'exit');
-    this.#child.kill('SIGKILL');
-    await exited;
+    await this.#child.killGroup();
   }
 }
 
