@@ -7,7 +7,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 
 export interface RorRequest {
   readonly method: string;
@@ -53,6 +53,7 @@ export class RorFixture implements AsyncDisposable {
   /** Answers what is below /modules. */
   onModule: (request: IncomingMessage, response: ServerResponse) => void = (_, response) => response.writeHead(404).end();
   readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
   readonly #root: string;
   readonly #secure: boolean;
 
@@ -61,6 +62,10 @@ export class RorFixture implements AsyncDisposable {
     this.#secure = tls !== undefined;
     const listener = (request: IncomingMessage, response: ServerResponse): void => void this.#handle(request, response);
     this.#server = tls === undefined ? createHttpServer(listener) : createHttpsServer(tls, listener);
+    this.#server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.on('close', () => this.#sockets.delete(socket));
+    });
   }
 
   static async start(options: RorFixtureOptions = {}): Promise<RorFixture> {
@@ -97,8 +102,11 @@ export class RorFixture implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#server.closeAllConnections();
-    if (this.#server.listening) await new Promise((resolve) => this.#server.close(resolve));
+    if (!this.#server.listening) return;
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    // Those that still shake hands are no connections of HTTP yet.
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {

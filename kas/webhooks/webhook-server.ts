@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
+import type { Socket } from 'node:net';
 import { aborted } from '../../lib/abort.ts';
 import { formatListenAddress, type ListenAddress } from '../../lib/config-types.ts';
 import { toError, UnavailableError, UserError } from '../../lib/errors.ts';
@@ -58,6 +59,11 @@ export class WebhookServer implements Part {
       const server = await this.#create();
       server.headersTimeout = HEAD_TIMEOUT_MS;
       server.requestTimeout = REQUEST_TIMEOUT_MS;
+      const sockets = new Set<Socket>();
+      server.on('connection', (socket: Socket) => {
+        sockets.add(socket);
+        socket.on('close', () => sockets.delete(socket));
+      });
       const address = await listen(server, this.name, this.#options.address);
       this.#options.log.info('Webhooks are taken', { address: formatListenAddress(address) });
       this.#bound.resolve(address);
@@ -65,7 +71,8 @@ export class WebhookServer implements Part {
       await aborted(signal);
       const { promise, resolve } = Promise.withResolvers<void>();
       server.close(() => resolve());
-      server.closeAllConnections();
+      // Those that still shake hands are no connections of HTTP yet.
+      for (const socket of sockets) socket.destroy();
       await promise;
     } catch (error) {
       this.#bound.reject(error);
@@ -86,7 +93,7 @@ export class WebhookServer implements Part {
     if (tls === undefined) return createServer(onRequest);
     try {
       const [cert, key] = await Promise.all([readFile(tls.certificateFile), readFile(tls.keyFile)]);
-      return createTlsServer({ cert, key, minVersion: 'TLSv1.2' }, onRequest);
+      return createTlsServer({ cert, key, minVersion: 'TLSv1.2', handshakeTimeout: HEAD_TIMEOUT_MS }, onRequest);
     } catch (error) {
       throw new UserError(`${this.name}: cannot use its certificate or key: ${toError(error).message}`, { cause: error });
     }

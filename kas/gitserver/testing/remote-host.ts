@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { type IncomingMessage, request as requestHttp, type ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createLogger } from '../../../lib/log.ts';
@@ -27,6 +27,7 @@ export class RemoteHost implements AsyncDisposable {
   readonly requests: string[] = [];
   readonly #http: HttpServer;
   readonly #front: Server;
+  readonly #sockets = new Set<Socket>();
 
   private constructor(init: { certificate: string; token: string; repositoryPath: string; http: HttpServer; front: Server }) {
     this.certificate = init.certificate;
@@ -34,6 +35,10 @@ export class RemoteHost implements AsyncDisposable {
     this.repositoryPath = init.repositoryPath;
     this.#http = init.http;
     this.#front = init.front;
+    this.#front.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.on('close', () => this.#sockets.delete(socket));
+    });
   }
 
   static async start(folder: string): Promise<RemoteHost> {
@@ -69,8 +74,11 @@ export class RemoteHost implements AsyncDisposable {
 
   /** As an outage: connections break and new ones are refused. */
   async stop(): Promise<void> {
-    this.#front.closeAllConnections();
-    if (this.#front.listening) await new Promise((resolve) => this.#front.close(resolve));
+    if (!this.#front.listening) return;
+    const closed = new Promise((resolve) => this.#front.close(resolve));
+    // Those that still shake hands are no connections of HTTP yet.
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
