@@ -1,7 +1,12 @@
 import { join } from 'node:path';
+import { signJwt } from '../../lib/jwt.ts';
+import { METHODS, type ProbeCall, probe } from '../../test/compatibility/probe.ts';
 import { REFUSALS } from '../../test/compatibility/refusals.ts';
 import { replayClient } from '../../test/compatibility/replay-client.ts';
 import { TOKEN } from '../../test/compatibility/story.ts';
+import { type Call, CallReader } from '../../test/compatibility/wire/calls.ts';
+import { blob, blobs, number, numbers, text } from '../../test/compatibility/wire/fields.ts';
+import { FrameReader } from '../../test/compatibility/wire/frames.ts';
 import {
   bytesOf,
   connectionsOf,
@@ -31,6 +36,14 @@ function requestsOf(transcript: Transcript): RorRequest[] {
       return { method, url, headers, body };
     });
   });
+}
+
+/** The calls on a connection, both directions. */
+function callsOf(transcript: Transcript, connection: number): readonly Call[] {
+  const reader = new CallReader();
+  for (const side of ['client', 'server'] as const)
+    for (const frame of new FrameReader(side === 'client').push(bytesOf(transcript, connection, side))) reader.frame(side, frame);
+  return reader.calls;
 }
 
 /** What GitLab goes by; user agents have the program's own version. */
@@ -86,4 +99,44 @@ test('kas asks GitLab for what kas 13.8 asked, signed and named the same way', a
   expect(JSON.parse(usage?.body ?? '')).toEqual({ gitops_sync_count: 1 });
   expect(recorded.find(({ url }) => url.endsWith('/usage_metrics'))?.body).toContain('{"gitops_sync_count":1}');
   expect(TOKEN).toBe(String(wanted[0]?.headers.authorization).replace('Bearer ', ''));
+});
+
+/** An agent as GitLab is told of it: the numbers of the fields, and what does not change from run to run. */
+function agentsOf(response: Buffer) {
+  return blobs(response, 1).map((agent) => {
+    const meta = blob(agent, 1);
+    return {
+      fields: numbers(agent),
+      meta: [1, 2, 3, 4].map((field) => text(meta, field)),
+      agentId: number(agent, 4),
+      projectId: number(agent, 5),
+      connectedAt: numbers(blob(agent, 2) ?? Buffer.alloc(0)),
+    };
+  });
+}
+
+test('GitLab is told of connected agents in the fields of kas 13.8, asked with the bytes that it was asked with', async () => {
+  await using world = await RecordedWorld.start();
+  const transcript = await readTranscript(join(TESTDATA, 'api.jsonl'));
+  const names = transcript.entries.flatMap((entry) => ('note' in entry ? [entry.note] : []));
+  const connect = REFUSALS.find(({ name }) => name === 'lower-case bearer')?.call as ProbeCall;
+  const left = new AbortController();
+  const agent = probe(world.kas.address('agentAddress'), { ...connect, leaveAfterMs: 60_000, signal: left.signal });
+  await eventually(() => world.kas.line('Agent of GitLab 13.8 connected'));
+  const sign = async (options = {}) => `bearer ${await signJwt(world.kas.secret, { issuer: 'gitlab.example.com', ...options })}`;
+  const authorizations: Readonly<Record<string, string | undefined>> = {
+    'another secret': `bearer ${await signJwt(Buffer.alloc(32), { issuer: 'gitlab.example.com' })}`,
+    'another audience': await sign({ audience: 'other' }),
+    'no token': undefined,
+  };
+  for (const [index, name] of names.entries()) {
+    const [then] = callsOf(transcript, index + 1);
+    const authorization = name in authorizations ? authorizations[name] : await sign();
+    const call = { method: METHODS.connectedAgents, requests: then?.requests ?? [], authorization };
+    const now = await probe(world.kas.address('apiAddress'), call);
+    expect([name, String(now.code)]).toEqual([name, then?.trailers?.['grpc-status']]);
+    expect(now.responses.map(agentsOf)).toEqual(then?.responses.map(agentsOf));
+  }
+  left.abort();
+  await agent;
 });
