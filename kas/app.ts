@@ -11,7 +11,6 @@ import { AgentConfigurationService } from '../proto/gen/gitlab/agent/agent_confi
 import { GitlabAccessService } from '../proto/gen/gitlab/agent/gitlab_access/rpc.ts';
 import { GitopsService } from '../proto/gen/gitlab/agent/gitops/gitops.ts';
 import { SessionService } from '../proto/gen/kas/agent/v1/session.ts';
-import { TunnelService } from '../proto/gen/kas/agent/v1/tunnel.ts';
 import { GitConfigurationSource } from './agent-configuration/git-configuration-source.ts';
 import { AgentAuth } from './agent-server/agent-auth.ts';
 import { AgentLimits } from './agent-server/agent-limits.ts';
@@ -46,6 +45,7 @@ import type { StateBackend } from './state-backend.ts';
 import { SyncLog } from './sync-status/sync-log.ts';
 import { SyncStatusRecorder } from './sync-status/sync-status-recorder.ts';
 import { type AgentTunnels, openAgentTunnels } from './tunnel/agent-tunnels.ts';
+import { tunnelDefinition } from './tunnel/tunnel-definition.ts';
 import { TunnelRegistry } from './tunnel/tunnel-registry.ts';
 import { createTunnelService } from './tunnel/tunnel-service.ts';
 import { OverriddenConfigurations } from './unit-operations/overridden-configurations.ts';
@@ -136,7 +136,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
   const gitlab = { ...sessions, metrics: counted, authenticator: agentAuth, maxPaths: config.agent.gitops.limits.maxPaths };
   agentListener.serve([
     { definition: SessionService, handlers: native },
-    { definition: TunnelService, handlers: createTunnelService(agentHandlers, agentAuth, tunnels, agentListener.draining) },
+    { definition: tunnelDefinition, handlers: createTunnelService(agentHandlers, agentAuth, tunnels, agentListener.draining) },
     { definition: AgentConfigurationService, handlers: createAgentConfigurationService(agentHandlers, gitlab) },
     { definition: GitopsService, handlers: createGitopsService(agentHandlers, gitlab) },
     ...gitlabAccess(agentHandlers, agentAuth, gitlabClient, config.gitlab),

@@ -1,6 +1,7 @@
 import { type BidiCall, callBidi } from '../../lib/grpc/call.ts';
 import { type ConnectRequest, type ConnectResponse, SessionClient } from '../../proto/gen/kas/agent/v1/session.ts';
-import { type ServeRequest, type ServeResponse, TunnelClient } from '../../proto/gen/kas/agent/v1/tunnel.ts';
+import type { ServeRequest, ServeResponse } from '../../proto/gen/kas/agent/v1/tunnel.ts';
+import { createTunnelClient } from '../tunnel/tunnel-client.ts';
 import { type KasAddress, openKasChannel } from './kas-channel.ts';
 
 /** One connection to kas with its session stream. Dispose it when the stream has ended; tunnels in use then go on. */
@@ -14,7 +15,7 @@ export interface KasConnection extends Disposable {
 export async function connectToKas(address: KasAddress, signal: AbortSignal): Promise<KasConnection> {
   const channel = await openKasChannel(address);
   const client = new SessionClient(channel.target, channel.credentials, channel.options);
-  const tunnels = new TunnelClient(channel.target, channel.credentials, channel.options);
+  const tunnels = createTunnelClient(channel.target, channel.credentials, channel.options);
   try {
     const session = callBidi<ConnectRequest, ConnectResponse>(
       (callMetadata, options) => client.connect(callMetadata, options),

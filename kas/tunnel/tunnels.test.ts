@@ -6,11 +6,12 @@ import { callBidi } from '../../lib/grpc/call.ts';
 import { GrpcListener } from '../../lib/grpc/listener.ts';
 import { Handlers } from '../../lib/grpc/serve.ts';
 import { createLogger } from '../../lib/log.ts';
-import { type ServeRequest, type ServeResponse, TunnelClient, TunnelService } from '../../proto/gen/kas/agent/v1/tunnel.ts';
+import { type ServeRequest, type ServeResponse, TunnelClient } from '../../proto/gen/kas/agent/v1/tunnel.ts';
 import { createTempDir, type TempDir } from '../../test/harness/temp-dir.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
 import { openPrivateApi, type PrivateApi } from '../private-api/private-api.ts';
 import { type AgentTunnels, openAgentTunnels } from './agent-tunnels.ts';
+import { tunnelDefinition } from './tunnel-definition.ts';
 import { TunnelRegistry } from './tunnel-registry.ts';
 import { createTunnelService } from './tunnel-service.ts';
 
@@ -35,7 +36,7 @@ class Replica implements AsyncDisposable {
     const authenticator = { authenticate: async (metadata: Metadata) => ({ agent: { id: Number(metadata.get('agent')[0]) } }) };
     const handlers = new Handlers(log, this.#agents.forced);
     const service = createTunnelService(handlers, authenticator, this.registry, this.#agents.draining);
-    this.#agents.serve([{ definition: TunnelService, handlers: service }]);
+    this.#agents.serve([{ definition: tunnelDefinition, handlers: service }]);
     this.tunnels = openAgentTunnels(this.registry, { replicasWith: async () => this.others }, api, log);
     const run = (listener: GrpcListener): Promise<void> => listener.run(() => undefined, this.#stop.signal);
     this.#running = Promise.all([run(this.#agents), run(api.listener)]);
