@@ -218,3 +218,22 @@ test('a session ends with OK at its age, and kas stops at once with sessions ope
   expect(performance.now() - before).toBeLessThan(5_000);
   await eventually(() => aging.line('kas stops'));
 });
+
+test('one token begins so many sessions, and the next is told when to come back', async () => {
+  await using limited = await KasFixture.start({ listenYaml: ', connections_per_token_per_minute: 2' });
+  const own = await limited.token('one');
+  for (let count = 0; count < 2; count += 1) {
+    using agent = await TestAgent.connect(limited.address('agentAddress'), own);
+    await agent.next('welcome');
+  }
+  using refused = new TestAgent(limited.address('agentAddress'), `Bearer ${own}`);
+  const error = await refused.ended.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toMatchObject({ kind: 'exhausted', reason: 'TooManyConnections' });
+  expect((error as UserError).retryAfterMs).toBeGreaterThan(0);
+  expect((error as UserError).retryAfterMs).toBeLessThanOrEqual(30_000);
+  using other = await TestAgent.connect(limited.address('agentAddress'), await limited.token('two'));
+  await other.next('welcome');
+});

@@ -77,9 +77,10 @@ async function fill(fleet: Fleet, agents: readonly { readonly name: string }[], 
 /** Milliseconds from before each push until its bundle was at the agent, sorted. */
 async function pushes(fleet: Fleet, projects: readonly string[], commitId: string, signal: AbortSignal): Promise<number[]> {
   const times: number[] = [];
-  for (let index = 0; index < Math.min(PUSHES, projects.length); index += 1) {
+  const count = Math.min(PUSHES, projects.length);
+  for (let index = 0; index < count; index += 1) {
     signal.throwIfAborted();
-    const project = projects[Math.floor((index * projects.length) / PUSHES)] ?? '';
+    const project = projects[Math.floor((index * projects.length) / count)] ?? '';
     const at = Date.now();
     await fleet.pushTo(project, 'next:main');
     const unit = project.replace('/', '-');
