@@ -13,7 +13,9 @@ import { KasApi } from '../harness/kas-api.ts';
 import type { Program } from '../harness/process.ts';
 import { createTempDir, type TempDir } from '../harness/temp-dir.ts';
 import { waitUntil } from '../harness/wait-until.ts';
+import type { UnpackedImage } from '../image/unpacked-image.ts';
 import { Helm } from './helm.ts';
+import { ImageRuntime } from './image-runtime.ts';
 import type { Pod } from './pod.ts';
 import { PodRuntime } from './sources-runtime.ts';
 
@@ -26,7 +28,11 @@ export type Values = Readonly<Record<string, unknown>>;
 export interface InstallationOptions {
   readonly cluster: TestCluster;
   readonly agents: readonly string[];
+  /** Whose programs run; those of this checkout when absent. */
+  readonly image?: UnpackedImage;
 }
+
+type Runtime = PodRuntime | ImageRuntime;
 
 /**
  * kas and a git server installed by their chart in the real cluster, and the pods' commands run as processes here. Addresses
@@ -43,8 +49,9 @@ export class Installation implements AsyncDisposable {
   /** Inventories and labels in the cluster carry ids: no two test runs on a cluster may share one. */
   readonly #firstId = Number.parseInt(randomBytes(5).toString('hex'), 16);
   readonly #closing = new AsyncDisposableStack();
-  #kas: { readonly pod: PodRuntime; readonly program: Program } | undefined;
-  #gitserver: PodRuntime | undefined;
+  readonly #image: UnpackedImage | undefined;
+  #kas: { readonly pod: Runtime; readonly program: Program } | undefined;
+  #gitserver: Runtime | undefined;
   #api: KasApi | undefined;
 
   private constructor(
@@ -56,6 +63,7 @@ export class Installation implements AsyncDisposable {
   ) {
     this.cluster = options.cluster;
     this.#agents = options.agents;
+    this.#image = options.image;
     this.#directory = directory;
     this.helm = helm;
     this.namespace = namespace;
@@ -144,9 +152,10 @@ export class Installation implements AsyncDisposable {
   }
 
   /** The node of a pod, before which a proxy may stand for the API server. */
-  runtime(pod: Pod, proxy?: FaultProxy): PodRuntime {
+  runtime(pod: Pod, proxy?: FaultProxy): Runtime {
     const apiServer =
       proxy === undefined ? { host: '127.0.0.1', port: 0 } : { host: '127.0.0.1', port: proxy.port, caFile: proxy.caFile };
+    if (this.#image !== undefined) return new ImageRuntime({ cluster: this.cluster, pod, image: this.#image, apiServer });
     return new PodRuntime({ cluster: this.cluster, pod, directory: join(this.#directory.path, 'pods'), apiServer });
   }
 

@@ -58,15 +58,19 @@ describe('An installation', () => {
     return [...new Set(lines)].toSorted();
   }
 
-  /** Pods and what the cluster made for Services go a moment after what they belong to. */
-  async function untilLeft(namespace: string, expected: readonly string[], ...selector: readonly string[]): Promise<void> {
-    let left: readonly string[] = [];
+  /** What is there once it is as expected, or will not be. Pods and what is made for Services go a moment after their owners. */
+  async function left(
+    namespace: string,
+    expected: readonly string[],
+    ...selector: readonly string[]
+  ): Promise<readonly string[]> {
+    let found: readonly string[] = [];
     const isAsExpected = async (): Promise<boolean> => {
-      left = await everythingIn(namespace, ...selector);
-      return left.join() === expected.join();
+      found = await everythingIn(namespace, ...selector);
+      return found.join() === expected.join();
     };
     await waitUntil(isAsExpected, { what: `the rest of ${namespace} to go`, intervalMs: 500 }).catch(() => undefined);
-    expect(left).toEqual(expected);
+    return found;
   }
 
   it('is upgraded with its secrets, tokens and repositories, rolled back, and leaves nothing when it is uninstalled', async () => {
@@ -116,9 +120,11 @@ describe('An installation', () => {
       ['kas', namespace],
     ] as const)
       await installation.helm.run('uninstall', name, '--namespace', place, '--wait', '--timeout', '120s');
-    await untilLeft(namespace, ['ConfigMap kube-root-ca.crt', 'ServiceAccount default']);
+    const always = ['ConfigMap kube-root-ca.crt', 'ServiceAccount default'];
+    expect(await left(namespace, always)).toEqual(always);
     // What agentk knows of its units stays, so that it goes on after it was installed again; docs/install.md says how to remove it.
-    await untilLeft(own, ['ConfigMap agentk-ID', 'ConfigMap kube-root-ca.crt', 'Lease agentk', 'ServiceAccount default']);
+    const known = ['ConfigMap agentk-ID', 'ConfigMap kube-root-ca.crt', 'Lease agentk', 'ServiceAccount default'];
+    expect(await left(own, known)).toEqual(known);
     expect(await cluster.kubectl(['get', 'clusterrole,clusterrolebinding', '-l', INSTANCE, '-o', 'name'])).not.toContain(own);
   });
 
@@ -127,6 +133,7 @@ describe('An installation', () => {
     const args = ['--namespace', namespace, '--set', 'gitserver.enabled=true'];
     await installation.helm.run('install', 'kas', 'kas', ...args);
     await installation.helm.run('uninstall', 'kas', '--namespace', namespace, '--wait', '--timeout', '120s');
-    await untilLeft(namespace, ['PersistentVolumeClaim kas-gitserver'], '-l', INSTANCE);
+    const kept = ['PersistentVolumeClaim kas-gitserver'];
+    expect(await left(namespace, kept, '-l', INSTANCE)).toEqual(kept);
   });
 });
