@@ -43,7 +43,9 @@ export class TunnelRegistry {
     if (agent.waiting.size > 0) ask(agent.waiting.size);
     return () => {
       agent.sessions.delete(ask);
-      if (agent.sessions.size === 0 && agent.idle.length === 0) {
+      if (agent.sessions.size === 0) {
+        // The session may have ended because its token holds no more: then its tunnels do not either.
+        for (const tunnel of agent.idle.splice(0)) tunnel.close();
         for (const { reject } of agent.waiting) reject(notConnected(agentId));
         agent.waiting.clear();
       }
