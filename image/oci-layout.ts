@@ -17,6 +17,8 @@ export interface Image {
   readonly archive: Buffer;
   /** Of the manifest: `sha256:…`. */
   readonly digest: string;
+  /** Of the layers before compression. */
+  readonly diffIds: readonly string[];
   /** What a registry stores and a node fetches. */
   readonly compressedBytes: number;
   readonly unpackedBytes: number;
@@ -38,13 +40,14 @@ const CREATED = '1970-01-01T00:00:00Z';
 export function ociImage(layers: readonly Tree[], settings: ImageSettings): Image {
   const archive = new Map<string, Entry>();
   const add = (mediaType: string, content: Buffer): Descriptor => {
-    const hash = sha256(content);
-    archive.set(`blobs/sha256/${hash}`, file(content));
-    return { mediaType, digest: `sha256:${hash}`, size: content.length };
+    const added = { mediaType, digest: digestOf(content), size: content.length };
+    archive.set(pathOf(added), file(content));
+    return added;
   };
   const unpacked = layers.map((layer) => tar(layer));
   const stored = unpacked.map((layer) => add(`${MEDIA}.layer.v1.tar+gzip`, gzipSync(layer, { level: 9 })));
-  const config = add(`${MEDIA}.config.v1+json`, json(configOf(unpacked, settings)));
+  const diffIds = unpacked.map((layer) => digestOf(layer));
+  const config = add(`${MEDIA}.config.v1+json`, json(configOf(diffIds, settings)));
   const labels = { annotations: annotationsOf(settings) };
   const manifest = add(
     `${MEDIA}.manifest.v1+json`,
@@ -64,12 +67,13 @@ export function ociImage(layers: readonly Tree[], settings: ImageSettings): Imag
   return {
     archive: tar(archive),
     digest: manifest.digest,
+    diffIds,
     compressedBytes: stored.reduce((sum, { size }) => sum + size, config.size + manifest.size),
     unpackedBytes: unpacked.reduce((sum, { length }) => sum + length, 0),
   };
 }
 
-function configOf(unpacked: readonly Buffer[], settings: ImageSettings): object {
+function configOf(diffIds: readonly string[], settings: ImageSettings): object {
   return {
     created: CREATED,
     architecture: settings.architecture,
@@ -82,8 +86,8 @@ function configOf(unpacked: readonly Buffer[], settings: ImageSettings): object 
       StopSignal: 'SIGTERM',
       Labels: annotationsOf(settings),
     },
-    rootfs: { type: 'layers', diff_ids: unpacked.map((layer) => `sha256:${sha256(layer)}`) },
-    history: unpacked.map(() => ({ created: CREATED, created_by: 'npm run image' })),
+    rootfs: { type: 'layers', diff_ids: diffIds },
+    history: diffIds.map(() => ({ created: CREATED, created_by: 'npm run image' })),
   };
 }
 
@@ -107,6 +111,7 @@ function json(value: unknown): Buffer {
   return Buffer.from(`${JSON.stringify(value)}\n`);
 }
 
-function sha256(content: Buffer): string {
-  return createHash('sha256').update(content).digest('hex');
+/** `sha256:…` */
+export function digestOf(content: Buffer): string {
+  return `sha256:${createHash('sha256').update(content).digest('hex')}`;
 }
