@@ -136,6 +136,21 @@ test('objects come with headers, pieces and trailers, and then the call ends', a
   });
 });
 
+test('an agent gets what a kustomization builds, by the glob that its configuration has for it', async () => {
+  await configuration.push({ [CONFIG]: 'gitops: {manifest_projects: [{id: team/app, kustomize: {path: prod}}]}' });
+  await app.push({
+    'base/a.yaml': manifest('1'),
+    'base/kustomization.yaml': 'resources: [a.yaml]\n',
+    'prod/kustomization.yaml': 'resources: [../base]\nnamePrefix: prod-\n',
+  });
+  const { received } = getConfiguration();
+  await eventually(() => received[0]);
+  const [project] = received[0]?.configuration?.gitops?.manifestProjects ?? [];
+  const messages = await getObjects('', project?.paths);
+  const objects = messages.flatMap((message) => (message?.$case === 'object' ? [JSON.parse(String(message.value.data))] : []));
+  expect(objects).toMatchObject([{ kind: 'ConfigMap', metadata: { name: 'prod-a' }, data: { value: '1' } }]);
+});
+
 test('the next call waits for the next commit that changes the objects', async () => {
   await configuration.push({ [CONFIG]: 'gitops: {manifest_projects: [{id: team/app}]}' });
   const first = await app.push({ 'a.yaml': manifest('1') });
