@@ -13,12 +13,14 @@ const ENDED_PER_SECOND = 2_000;
 /** The sessions of this kas: one timer for all that depends on time, and their end spread over the grace. */
 export class Sessions {
   readonly #sessions = new Set<WatchedSession>();
+  readonly #stopping: AbortSignal;
   readonly #drainMs: number;
   #timer: NodeJS.Timeout | undefined;
   #draining: NodeJS.Timeout | undefined;
 
   /** @param drainMs how long the end of all may take once `draining` fired */
   constructor(draining: AbortSignal, drainMs: number) {
+    this.#stopping = draining;
     this.#drainMs = drainMs;
     draining.addEventListener('abort', () => this.#drain(), { once: true });
   }
@@ -27,6 +29,8 @@ export class Sessions {
   add(session: WatchedSession): () => void {
     this.#sessions.add(session);
     this.#timer ??= setInterval(() => this.#tick(), TICK_MS);
+    // Its connection was there before kas began to stop.
+    if (this.#stopping.aborted) queueMicrotask(() => session.end());
     return () => {
       this.#sessions.delete(session);
       if (this.#sessions.size > 0) return;
