@@ -29,9 +29,14 @@ export class RedisConnections {
     return new RedisConnections(await redisOptions(config), log);
   }
 
-  /** For commands. They fail within seconds while Redis is away. */
+  /** For commands. They fail at once while Redis is away, and wait for the first connection a little. */
   commands(): Redis {
-    return this.#create({ maxRetriesPerRequest: 2, commandTimeout: COMMAND_TIMEOUT_MS, socketTimeout: SOCKET_TIMEOUT_MS });
+    const timeouts = { commandTimeout: COMMAND_TIMEOUT_MS, socketTimeout: SOCKET_TIMEOUT_MS };
+    const connection = this.#create({ maxRetriesPerRequest: 2, ...timeouts });
+    connection.once('ready', () => {
+      connection.options.enableOfflineQueue = false;
+    });
+    return connection;
   }
 
   /** For what waits in Redis, or for messages: commands wait until Redis is back. */
@@ -47,6 +52,14 @@ export class RedisConnections {
   #create(own: Options): Redis {
     const connection = new Redis({ ...this.#options, ...own });
     this.#connections.add(connection);
+    // BullMQ makes copies of its own, and leaves them connecting for ever when Redis is away as it is closed.
+    const duplicate = connection.duplicate.bind(connection);
+    connection.duplicate = (...args) => {
+      const copy = duplicate(...args);
+      this.#connections.add(copy);
+      copy.on('error', () => undefined);
+      return copy;
+    };
     connection.on('error', (error: Error) => this.#tell(connection, error));
     connection.on('close', () => this.#tell(connection, undefined));
     connection.on('ready', () => {

@@ -48,6 +48,8 @@ export class RedisMessages {
     const channels = [...this.#listeners.keys()];
     if (channels.length === 0) return;
     await this.#attempt(this.#subscriber.subscribe(...channels));
+    // Whoever missed something asks by the other connection.
+    if (this.#commands.status !== 'ready') await new Promise<void>((resolve) => this.#commands.once('ready', () => resolve()));
     for (const listener of this.#reconnected) listener();
   }
 
