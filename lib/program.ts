@@ -1,5 +1,7 @@
 import { UserError } from './errors.ts';
 
+/** What is still open when a program is done has so long to end. */
+const LINGER_MS = 1_000;
 // Under `npm run` one Ctrl-C arrives twice: from the terminal and passed on by npm.
 const SAME_KEY_PRESS_MS = 300;
 
@@ -35,6 +37,8 @@ export async function runProgram(
   } finally {
     process.off('SIGTERM', onSignal);
     process.off('SIGINT', onSignal);
+    // A library that goes on trying to reach what is away must not keep the process. The timer itself does not.
+    setTimeout(() => process.exit(), LINGER_MS).unref();
   }
 }
 
