@@ -41,6 +41,7 @@ const FOLDER = '.gitlab/agents';
 const RETRY = { initialMs: 500, maxMs: 30_000, factor: 2, jitter: 0.5, resetAfterMs: 60_000 };
 /** Files asked for in one call. */
 const BATCH_SIZE = 500;
+const GATHER_MS = 100;
 /** How long everything else waits while configurations are handed out. */
 const BREATH_MS = 10;
 
@@ -121,6 +122,8 @@ export class ConfigurationProject {
         const batch = [...this.#untold].slice(0, BATCH_SIZE);
         if (batch.length === 0) {
           await this.#somebody(signal);
+          // Where one comes, others may be on their way: they share a call.
+          await sleep(GATHER_MS, signal);
           continue;
         }
         entries ??= await listing(repository, state.commitId, signal);

@@ -128,7 +128,12 @@ async function restart(
     `all back after ${took.toFixed(1)} s, ${(await fleet.kas.cpuSeconds()).toFixed(1)} s of processor time, ${mib(rss)}, at most ${mib(peak)}; ${told(outcome)}`,
   );
   const name = `${workload}, kas restarted${tls ? ' with TLS' : ''}`;
-  return [{ workload: name, unit: 's until all are back', better: 'less', ours: took, target: { atMost: 60 } }];
+  // One for each 500 configurations, and some for lists, whoever connects in which order.
+  const calls = await fleet.metric('kas_gitaly_calls_total');
+  return [
+    { workload: name, unit: 's until all are back', better: 'less', ours: took, target: { atMost: 60 } },
+    { workload: name, unit: 'calls to Gitaly', better: 'less', ours: calls, target: { atMost: Math.max(200, agents / 20) } },
+  ];
 }
 
 /** The time starts when the branch is about to move. */
