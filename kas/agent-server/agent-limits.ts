@@ -34,8 +34,8 @@ export class AgentLimits {
     const key = createHash('sha256').update(token).digest('base64');
     const paid = Math.max(this.#paidUntil.get(key) ?? 0, now);
     const next = paid + MINUTE_MS / connectionsPerTokenPerMinute;
-    // The first minute's worth may come at once.
-    const waitMs = Math.ceil(next - now - MINUTE_MS);
+    // The first minute's worth may come at once. Rounded, since sums of fractions are a little more than they are.
+    const waitMs = Math.round(next - now - MINUTE_MS);
     if (waitMs > 0)
       throw new UserError('new connection rate limit exhausted for this agent, try again later', {
         kind: 'exhausted',
