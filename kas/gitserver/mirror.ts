@@ -19,6 +19,12 @@ interface RemoteRefs {
   readonly head: string | undefined;
 }
 
+/** Object ids by full name of the ref, there and here. */
+interface Difference {
+  readonly remote: ReadonlyMap<string, string>;
+  readonly before: ReadonlyMap<string, string>;
+}
+
 /** A bare repository that is a copy of another one: its branches, tags and default branch. */
 export class Mirror {
   readonly #path: string;
@@ -47,6 +53,7 @@ export class Mirror {
    * it was.
    */
   async refresh(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
     using scope = new AbortScope(signal);
     const { timeLimitMs, url } = this.#remote;
     const slow = new UnavailableError(`The remote ${url} was not copied within ${timeLimitMs / 1000} s (time_limit)`);
@@ -74,11 +81,11 @@ export class Mirror {
     });
     const remote = await listRemote(git, this.#remote.url);
     const local = await listLocal(git);
-    if (!isSame(remote.refs, local)) await this.#fetch(git, local, scope);
+    if (!isSame(remote.refs, local)) await this.#fetch(git, { remote: remote.refs, before: local }, scope);
     if (remote.head !== undefined && remote.refs.has(remote.head)) await this.#followHead(git, remote.head);
   }
 
-  async #fetch(git: SimpleGit, before: ReadonlyMap<string, string>, scope: AbortScope): Promise<void> {
+  async #fetch(git: SimpleGit, { remote, before }: Difference, scope: AbortScope): Promise<void> {
     const { url, allowForcePush } = this.#remote;
     const force = allowForcePush ? '+' : '';
     // Tags are moved, too: a copy is what the remote is.
@@ -86,6 +93,7 @@ export class Mirror {
     const watching = this.#limitSize(scope);
     const started = performance.now();
     try {
+      for (const ref of inTheWay(before, remote)) await git.raw('update-ref', '-d', ref);
       await git.raw('fetch', '--atomic', '--prune', '--no-tags', '--no-write-fetch-head', url, ...specs);
       await this.#requireSize();
     } catch (error) {
@@ -162,7 +170,8 @@ async function listRemote(git: SimpleGit, url: string): Promise<RemoteRefs> {
   for (const line of (await git.raw('ls-remote', '--symref', url, 'HEAD', ...REFS)).split('\n')) {
     const [value = '', name = ''] = line.split('\t');
     if (value.startsWith('ref: ') && name === 'HEAD') head = value.slice('ref: '.length);
-    else if (name.startsWith('refs/') && !name.endsWith('^{}')) refs.set(name, value);
+    // git matches a pattern with the end of a name: refs/remotes/origin/HEAD is told, too.
+    else if (/^refs\/(?:heads|tags)\//.test(name) && !name.endsWith('^{}')) refs.set(name, value);
   }
   return { refs, head };
 }
@@ -172,6 +181,21 @@ async function listLocal(git: SimpleGit): Promise<ReadonlyMap<string, string>> {
   return new Map(
     lines.filter((line) => line !== '').map((line) => [line.slice(line.indexOf(' ') + 1), line.slice(0, line.indexOf(' '))]),
   );
+}
+
+/**
+ * Refs that the remote has no more and whose names are folders of names that it has, or the other way round: git does not
+ * turn one into the other in one transaction.
+ */
+function inTheWay(before: ReadonlyMap<string, string>, remote: ReadonlyMap<string, string>): readonly string[] {
+  const folders = new Set([...remote.keys()].flatMap(foldersOf));
+  return [...before.keys()].filter((ref) => folders.has(ref) || foldersOf(ref).some((folder) => remote.has(folder)));
+}
+
+/** "refs/heads/a/b" lies in "refs/heads/a", "refs/heads" and "refs". */
+function foldersOf(ref: string): string[] {
+  const parts = ref.split('/');
+  return parts.slice(1).map((_, index) => parts.slice(0, index + 1).join('/'));
 }
 
 function isSame(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {

@@ -96,6 +96,31 @@ test('a copy that is up to date costs one list of refs; what is new comes withou
   expect(Number(/size-pack: (\d+)/.exec(sizes)?.[1]) + Number(/^size: (\d+)/m.exec(sizes)?.[1])).toBeLessThan(500);
 });
 
+test('a branch whose name becomes a folder of branches, and the other way round, is followed', async () => {
+  await push('first', 'HEAD:refs/heads/main', 'HEAD:refs/heads/feature', 'HEAD:refs/heads/old/one');
+  const repository = await copy();
+  await refresh(repository);
+  await push('second', ':refs/heads/feature', ':refs/heads/old/one');
+  const second = await push('third', 'HEAD:refs/heads/main', 'HEAD:refs/heads/feature/one', 'HEAD:refs/heads/old');
+  await refresh(repository);
+  const refs = await gitText(repository.path, 'for-each-ref', '--format=%(refname) %(objectname)');
+  expect(refs.split('\n')).toEqual(
+    ['refs/heads/feature/one', 'refs/heads/main', 'refs/heads/old'].map((ref) => `${ref} ${second}`),
+  );
+});
+
+test('refs of a remote that are neither branches nor tags are not copied, and cost no copying each time', async () => {
+  await push('first');
+  await gitText(host.repositoryPath, 'update-ref', 'refs/remotes/origin/HEAD', 'refs/heads/main');
+  await gitText(host.repositoryPath, 'update-ref', 'refs/remotes/refs/heads/main', 'refs/heads/main');
+  const repository = await copy();
+  await refresh(repository);
+  const told = lines.length;
+  await refresh(repository);
+  expect(lines.slice(told)).toEqual([]);
+  expect(await gitText(repository.path, 'for-each-ref', '--format=%(refname)')).toBe('refs/heads/main');
+});
+
 test('those who ask at the same time share a copying that began after they asked', async () => {
   await push('first');
   const repository = await copy();
