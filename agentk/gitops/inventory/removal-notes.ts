@@ -40,6 +40,7 @@ export function parseRemoval({ metadata: { annotations } }: LiveObject): Removal
 function isComplete(rules: Partial<Removal> | null): rules is Removal {
   if (rules === null || typeof rules.agentName !== 'string' || typeof rules.pruneTimeoutMs !== 'number') return false;
   const { prunePropagation, pruneBudget, serviceAccount, inclusions, exclusions } = rules;
+  if (![rules.project, rules.ref].every((value) => value === undefined || typeof value === 'string')) return false;
   if (!areFilters(inclusions) || !areFilters(exclusions)) return false;
   if (prunePropagation !== 'background' && prunePropagation !== 'foreground' && prunePropagation !== 'orphan') return false;
   if (typeof pruneBudget?.objects !== 'number' || typeof pruneBudget.percent !== 'number') return false;

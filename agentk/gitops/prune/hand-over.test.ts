@@ -3,7 +3,7 @@ import { useCluster } from '../../../test/harness/cluster.ts';
 import { waitUntil } from '../../../test/harness/wait-until.ts';
 import { configMap, freshAgentId, reader, TestEngine, unit, unitBundle } from '../engine-fixture.ts';
 import type { SyncState } from '../unit.ts';
-import { awaitedUnits } from './hand-over.ts';
+import { awaitedUnits, commitsOf, unmoved } from './hand-over.ts';
 
 describe('Units to wait for before a prune', () => {
   const bundle = (name: string, commitId: string, sourceId = '') => ({ ...unitBundle(name, []), commitId, sourceId });
@@ -52,6 +52,21 @@ describe('Units to wait for before a prune', () => {
       { unit: shop('c'), bundle: undefined },
     ];
     expect(awaitedUnits(undefined, others)).toEqual([{ unit: 'c', certain: false }]);
+  });
+
+  it.each([
+    ['of its branch', { project: 'g/shop', ref: 'refs/heads/main' }, shop('b', ''), 'main', ['b']],
+    ['of what may be its branch, the default one', { project: 'g/shop', ref: 'main' }, shop('b'), '', ['b']],
+    ['of a branch that may be its own, the default one', { project: 'g/shop', ref: undefined }, shop('b'), 'main', ['b']],
+    ['of whatever source, when nobody wrote down its own', { project: '', ref: undefined }, shop('b'), 'dev', ['b']],
+    ['of no other branch', { project: 'g/shop', ref: 'main' }, shop('b'), 'dev', []],
+    ['of no other repository', { project: 'g/other', ref: '' }, shop('b'), '', []],
+  ])('are for a unit that is gone those that have not moved since, %s', (_which, source, sibling, ref, names) => {
+    const at = (commitId: string) => [{ unit: { ...sibling, ref }, bundle: bundle('b', commitId) }];
+    const then = commitsOf(source, at('c1'));
+    expect(unmoved(source, then, at('c1'), 'of the configuration').map(({ unit: name }) => name)).toEqual(names);
+    expect(unmoved(source, then, at('c2'), 'of the configuration')).toEqual([]);
+    expect(unmoved(source, then, at('c1'), 'c1')).toEqual([]);
   });
 });
 

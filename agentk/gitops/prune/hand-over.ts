@@ -33,9 +33,9 @@ export function awaitedUnits(own: Standpoint | undefined, others: readonly Stand
     .map(({ unit }) => ({ unit: unit.name, certain: own !== undefined && unit !== own.unit && isOneSource(unit, own.unit) }));
 }
 
-/** The commit of each unit that comes from a source. */
+/** The commit of each unit that comes from a source, or may do so: of one without a project that is not known. */
 export function commitsOf(source: Source, units: readonly Standpoint[]): ReadonlyMap<string, string> {
-  const ofSource = units.filter(({ unit }) => isOneSource(unit, source));
+  const ofSource = units.filter(({ unit }) => source.project === '' || mayBeOneSource(unit, source));
   return new Map(ofSource.flatMap(({ unit, bundle }) => (bundle === undefined ? [] : [[unit.name, bundle.commitId]])));
 }
 
@@ -63,10 +63,14 @@ function branchOf({ ref = '' }: Source): string {
   return ref.replace(/^refs\/heads\//, '');
 }
 
-/** What the default branch is called nobody says: a unit that was at the same commit before may be of it, too. */
+/** What the default branch is called nobody says. */
+function mayBeOneSource(a: Source, b: Source): boolean {
+  return isOneSource(a, b) || (a.project === b.project && (branchOf(a) === '' || branchOf(b) === ''));
+}
+
+/** A unit that was at the same commit before may be of the default branch, too. */
 function mayBeDefault(other: Standpoint, own: Standpoint): boolean {
-  if (other.unit.project !== own.unit.project) return false;
-  if (branchOf(other.unit) !== '' && branchOf(own.unit) !== '') return false;
+  if (!mayBeOneSource(other.unit, own.unit)) return false;
   return own.before === undefined || own.before === other.bundle?.commitId;
 }
 
