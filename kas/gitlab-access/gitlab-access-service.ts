@@ -12,16 +12,41 @@ export interface GitlabAccessDeps {
   readonly allowedPaths: readonly string[];
 }
 
+/** Requests of one agent at the same time: each takes a connection to GitLab for as long as the agent likes. */
+const MAX_OPEN = 16;
+const RETRY_MS = 1_000;
+
 /** The original's pieces of a body. */
 const PIECE_BYTES = 32 << 10;
 
 /** gitlab.agent.gitlab_access.rpc.GitlabAccess (13.8): an agent's HTTP requests to modules of GitLab. */
 export function createGitlabAccessService(handlers: Handlers, deps: GitlabAccessDeps): GitlabAccessServer {
+  const open = new Map<number, number>();
+
+  function enter(agentId: number): Disposable {
+    const others = open.get(agentId) ?? 0;
+    if (others >= MAX_OPEN)
+      throw new UserError(`the agent has ${MAX_OPEN} requests to GitLab open, and may have no more`, {
+        kind: 'exhausted',
+        reason: 'TooManyRequests',
+        retryAfterMs: RETRY_MS,
+      });
+    open.set(agentId, others + 1);
+    return {
+      [Symbol.dispose]: () => {
+        const left = (open.get(agentId) ?? 0) - 1;
+        if (left > 0) open.set(agentId, left);
+        else open.delete(agentId);
+      },
+    };
+  }
+
   async function* makeRequest(
     requests: AsyncIterable<Request>,
     { metadata, signal }: CallContext,
   ): AsyncGenerator<Response, void, void> {
-    const { token } = await deps.authenticator.authenticate(metadata, signal);
+    const { agent, token } = await deps.authenticator.authenticate(metadata, signal);
+    using _turn = enter(agent.id);
     const incoming = new RequestReader(requests[Symbol.asyncIterator]());
     const { path, ...request } = toModuleRequest(await incoming.head(), deps.allowedPaths);
     const first = await incoming.data();

@@ -203,3 +203,15 @@ test('a token that nobody has asks nothing; a GitLab that cuts the answer makes 
   };
   await expect(makeRequest([head(), end])).rejects.toMatchObject({ code: status.UNAVAILABLE });
 });
+
+test('one agent has so many requests open at most, and more when they have ended', async () => {
+  const waiting: (() => void)[] = [];
+  ror.onModule = (_, response) => void waiting.push(() => response.end());
+  const first = Array.from({ length: 16 }, async () => await makeRequest([head({ method: 'GET' }), end]));
+  await eventually(() => waiting.length === 16 || undefined);
+  await expect(makeRequest([head({ method: 'GET' }), end])).rejects.toMatchObject({ code: status.RESOURCE_EXHAUSTED });
+  for (const answer of waiting) answer();
+  for (const answer of await Promise.all(first)) expect(answer.status).toBe(200);
+  ror.onModule = (_, response) => response.end();
+  await eventually(async () => await makeRequest([head({ method: 'GET' }), end]).catch(() => undefined));
+});

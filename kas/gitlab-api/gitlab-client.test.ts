@@ -156,3 +156,42 @@ test('a caller that goes away ends its request', async () => {
   await expect(asked).rejects.toThrow('gone');
   client.close();
 });
+
+const proxied = (body: AsyncIterable<Buffer> | undefined) => ({
+  method: 'POST',
+  path: '/modules/cilium_alert/',
+  query: new URLSearchParams(),
+  headers: {},
+  body,
+  agentToken: 'secret-token',
+});
+
+test('requests of agents that never end keep kas from asking nothing', async () => {
+  await using ror = await RorFixture.start();
+  ror.agents.set('secret-token', { agent_id: 5 });
+  const held = new Promise<void>((resolve) => {
+    ror.onModule = () => {
+      if (ror.count('/modules') === 64) resolve();
+    };
+  });
+  const client = clientOf(ror, { rateLimit: { refillPerSecond: 0.001, bucketSize: 100 } });
+  const abort = new AbortController();
+  const calls = Array.from({ length: 110 }, async () => await client.proxy(proxied(undefined), abort.signal));
+  const ended = Promise.allSettled(calls);
+  await held;
+  expect(await client.json(AGENT, anything, signal)).toEqual({ agent_id: 5 });
+  abort.abort(new Error('enough'));
+  for (const call of await ended) expect(call).toMatchObject({ status: 'rejected', reason: { message: 'enough' } });
+  client.close();
+});
+
+test('a streamed request to which nobody says anything is given up', async () => {
+  await using ror = await RorFixture.start();
+  ror.onModule = (request) => void request.resume();
+  const client = clientOf(ror, { headTimeoutMs: 50 });
+  async function* body(): AsyncGenerator<Buffer> {
+    yield Buffer.from('some');
+  }
+  await expect(client.proxy(proxied(body()), signal)).rejects.toThrow(/has not answered within 50 ms/);
+  client.close();
+});

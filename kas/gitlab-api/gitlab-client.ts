@@ -64,6 +64,7 @@ const HEAD_TIMEOUT_MS = 20_000;
 const BODY_TIMEOUT_MS = 20_000;
 const MAX_ANSWER_BYTES = 1 << 20;
 const MAX_WAITING = 50_000;
+const MAX_WAITING_PROXIED = 1_000;
 /** What was found out of kas' own credential holds for so long. */
 const CREDENTIAL_CHECK_MS = 10_000;
 
@@ -83,6 +84,9 @@ export class GitlabClient {
   readonly #options: GitlabClientOptions;
   readonly #exchange: HttpExchange;
   readonly #limit: TokenBucket;
+  /** For what agents hand through, which takes as long as they like: what kas itself asks never waits behind it. */
+  readonly #proxied: HttpExchange;
+  readonly #proxiedLimit: TokenBucket;
   readonly #closing = new AbortController();
   #failing = false;
   #credentialCheck: { readonly at: number; readonly holds: Promise<boolean> } | undefined;
@@ -90,8 +94,11 @@ export class GitlabClient {
   constructor(options: GitlabClientOptions) {
     this.#options = options;
     const { address, ca, headTimeoutMs = HEAD_TIMEOUT_MS, rateLimit } = options;
-    this.#exchange = new HttpExchange(address.protocol === 'https:', { ca, headTimeoutMs });
+    const secure = address.protocol === 'https:';
+    this.#exchange = new HttpExchange(secure, { ca, headTimeoutMs });
     this.#limit = new TokenBucket({ ...rateLimit, maxWaiting: MAX_WAITING });
+    this.#proxied = new HttpExchange(secure, { ca, headTimeoutMs });
+    this.#proxiedLimit = new TokenBucket({ ...rateLimit, maxWaiting: MAX_WAITING_PROXIED });
   }
 
   /** The answer to a request, as far as the schema names it. */
@@ -118,9 +125,9 @@ export class GitlabClient {
   /** Hands a request through; whatever GitLab answers is the answer. UnavailableError when it does not. */
   async proxy({ method, path, query, headers, body, agentToken }: ProxiedRequest, signal: AbortSignal): Promise<ProxiedAnswer> {
     const url = this.#url(path, query);
-    await this.#limit.take(signal);
+    await this.#proxiedLimit.take(signal);
     const all = { ...headers, ...(await this.#headers(agentToken)) };
-    const answer = await this.#exchange.send({ method, url, headers: all, body }, signal);
+    const answer = await this.#proxied.send({ method, url, headers: all, body }, signal);
     const { statusCode: status = 0, statusMessage: statusText = '' } = answer;
     return { status, statusText, headers: answer.headers, body: answer };
   }
@@ -128,6 +135,7 @@ export class GitlabClient {
   close(): void {
     this.#closing.abort(new DOMException('The client was closed', 'AbortError'));
     this.#exchange.close();
+    this.#proxied.close();
   }
 
   async #send(request: GitlabRequest, headers: OutgoingHttpHeaders, signal: AbortSignal): Promise<IncomingMessage> {
