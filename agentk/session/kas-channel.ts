@@ -35,13 +35,15 @@ export interface ChannelSettings {
   readonly env?: Environment;
   /** A kas in Go answers compressed if it is asked so. */
   readonly gzip?: boolean;
+  /** Between pings; 25 s when absent. */
+  readonly keepaliveMs?: number;
 }
 
 const USER_AGENT = `agentk/${VERSION}`;
 
 // A dead path (a NAT that forgot us) is noticed within 35 s. An old kas (Go) closes connections that ping more often than every 20 s.
+const KEEPALIVE_MS = 25_000;
 const KEEPALIVE = {
-  'grpc.keepalive_time_ms': 25_000,
   'grpc.keepalive_timeout_ms': 10_000,
   'grpc.keepalive_permit_without_calls': 1,
 };
@@ -49,7 +51,7 @@ const KEEPALIVE = {
 /** Opens a connection. Token and CA are read anew each time, so that rotated files are used at the next connect. */
 export async function openKasChannel(
   address: KasAddress,
-  { env = process.env, gzip = false }: ChannelSettings = {},
+  { env = process.env, gzip = false, keepaliveMs = KEEPALIVE_MS }: ChannelSettings = {},
 ): Promise<KasChannel> {
   const kas = parseKasUrl(address.url);
   const metadata = new Metadata();
@@ -59,6 +61,7 @@ export async function openKasChannel(
   const channel = new Channel(target, channelCredentials, {
     ...CLIENT_WINDOW,
     ...KEEPALIVE,
+    'grpc.keepalive_time_ms': keepaliveMs,
     ...options,
     ...(gzip ? { 'grpc.default_compression_algorithm': compressionAlgorithms.gzip } : {}),
     'grpc.primary_user_agent': USER_AGENT,
