@@ -21,6 +21,11 @@ export function sizeOf(object: CachedObject): number {
   return object.json.length + ENTRY_BYTES;
 }
 
+/** Of the JSON of the objects in one message, if it is of several. */
+export const PART_BYTES = 128 << 10;
+/** Of the JSON of one object: it goes in one message, of 1 MiB at most (docs/protocol.md). */
+export const MOST_OBJECT_BYTES = 960 << 10;
+
 /** Always kept: without them nobody could tell which object it is, and which state of it. */
 const IDENTITY = ['apiVersion', 'kind', 'metadata.name', 'metadata.namespace', 'metadata.uid', 'metadata.resourceVersion'];
 /** An annotation of kubectl's holds a copy of the whole Secret. */
@@ -79,9 +84,10 @@ function withoutManagedFields(object: LiveObject): Record<string, unknown> {
 const VERSION_FIELD = /"resourceVersion":"[^"]*"/;
 const decoder = new TextDecoder();
 
-/** Whether two states of an object differ in nothing that is kept, but their resourceVersion. */
+/** Whether two states of an object differ in nothing that is kept, but their resourceVersion. Labels are, for selectors. */
 export function isSameContent(a: CachedObject, b: CachedObject): boolean {
   if (a.uid !== b.uid || Math.abs(a.json.length - b.json.length) > 20) return false;
+  if (a.labels !== b.labels && JSON.stringify(a.labels) !== JSON.stringify(b.labels)) return false;
   const [one, other] = [a, b].map(({ json }) => decoder.decode(json).replace(VERSION_FIELD, ''));
   return one === other;
 }

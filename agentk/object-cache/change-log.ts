@@ -48,10 +48,18 @@ export class ChangeLog {
     this.#start = 0;
   }
 
-  /** Those after `sequence`, at most `limit`. The caller knows that it is resumable. */
-  after(sequence: number, limit: number): readonly Change[] {
+  /** Those after `sequence`, as many as go into one message: within both limits, but at least one. The caller knows that it is resumable. */
+  after(sequence: number, limits: { readonly count: number; readonly bytes: number }): readonly Change[] {
     const from = this.#start + (sequence - this.oldestResumable);
-    return this.#changes.slice(from, from + limit).filter((change) => change !== undefined);
+    const found: Change[] = [];
+    let bytes = 0;
+    for (let at = from; at < from + limits.count; at++) {
+      const change = this.#changes[at];
+      bytes += change?.object.json.length ?? 0;
+      if (change === undefined || (found.length > 0 && bytes > limits.bytes)) break;
+      found.push(change);
+    }
+    return found;
   }
 
   #isFull(): boolean {

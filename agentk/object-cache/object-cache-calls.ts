@@ -3,13 +3,10 @@ import { FieldMask } from '../../lib/field-mask.ts';
 import { type LabelSelector, parseLabelSelector } from '../../lib/label-selector.ts';
 import type * as messages from '../../proto/gen/kas/agent/v1/object_cache.ts';
 import { type ObjectChange, ObjectChange_Type } from '../../proto/gen/kas/agent/v1/object_cache.ts';
-import type { CachedObject } from './cached-object.ts';
+import { type CachedObject, PART_BYTES } from './cached-object.ts';
 import type { Change, ChangeType } from './change-log.ts';
 import type { ObjectCache } from './object-cache.ts';
 import type { SelectionCache } from './selection-cache.ts';
-
-/** Of the objects in one message, about. */
-const PART_BYTES = 128 << 10;
 
 const TYPES: Readonly<Record<ChangeType, ObjectChange_Type>> = {
   added: ObjectChange_Type.TYPE_ADDED,
@@ -104,12 +101,12 @@ class View {
     let part: messages.CachedObject[] = [];
     let bytes = 0;
     for (const object of found) {
-      if (bytes >= PART_BYTES) {
+      const message = this.message(object);
+      if (part.length > 0 && bytes + message.json.length > PART_BYTES) {
         yield part;
         part = [];
         bytes = 0;
       }
-      const message = this.message(object);
       part.push(message);
       bytes += message.json.length;
     }

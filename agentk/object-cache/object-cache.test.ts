@@ -3,7 +3,7 @@ import { FaultProxy } from '../../test/harness/fault-proxy.ts';
 import { ask, kubeHttps } from '../../test/harness/kube-https.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
 import type { KubeCluster } from '../kube/kube-cluster.ts';
-import { apply, OPTIONS, openCluster, remove, typeOf } from '../kube/testing/open-cluster.ts';
+import { apply, configMapBody, OPTIONS, openCluster, remove, typeOf } from '../kube/testing/open-cluster.ts';
 import { CacheFixture, select } from './testing/cache-fixture.ts';
 
 const signal = new AbortController().signal;
@@ -105,6 +105,55 @@ describe('the object cache', () => {
     await remove(cluster, namespace, 'b');
     await watch.waitFor('deleted b');
     expect(watch.lines).toEqual(['added b', 'deleted a', 'deleted b']);
+  });
+
+  it('tells so too where labels are not among the fields that are kept', async () => {
+    await apply(cluster, namespace, 'a', { tier: 'front' });
+    await using fixture = new CacheFixture(cluster);
+    await fixture.keep([select('ConfigMap', { namespaces: [namespace], fields: ['data'] })]);
+    await using watch = fixture.watch({ namespace, labelSelector: 'tier=front' }, fixture.list({ namespace }).version);
+    await apply(cluster, namespace, 'a', { tier: 'other' });
+    await watch.waitFor('deleted a');
+    await apply(cluster, namespace, 'a', { tier: 'front' });
+    await watch.waitFor('added a');
+  });
+
+  it('cuts what a reader missed, and a list, into messages that the protocol takes', async () => {
+    await using fixture = new CacheFixture(cluster);
+    await fixture.keep([select('ConfigMap', { namespaces: [namespace] })]);
+    const filter = { group: '', kind: 'ConfigMap', namespace, labelSelector: '', fields: [] };
+    const { version } = fixture.list({ namespace });
+    const names = Array.from({ length: 30 }, (_, index) => `large-${index}`);
+    const type = typeOf(cluster, 'ConfigMap');
+    for (const name of names) {
+      const ref = { type, namespace, name };
+      await cluster.apply(ref, configMapBody(ref, { text: 'x'.repeat(name === 'large-7' ? 500_000 : 50_000) }), OPTIONS, signal);
+    }
+    await waitUntil(() => names.every((name) => fixture.list({ namespace }).names.includes(name)), { what: 'all objects' });
+
+    const sizeOf = (objects: readonly ({ json: Buffer } | undefined)[]): number =>
+      objects.reduce((sum, object) => sum + (object?.json.length ?? 0), 0);
+    const told: string[] = [];
+    for await (const { changes } of fixture.service.watchObjects({ filter, version }, signal)) {
+      expect(changes.length <= 1 || sizeOf(changes.map(({ object }) => object)) <= 128 << 10).toBe(true);
+      told.push(...changes.map(({ object }) => object?.name ?? ''));
+      if (told.length >= names.length) break;
+    }
+    expect(told).toEqual(names);
+    for (const { objects } of fixture.service.listObjects({ filter }))
+      expect(objects.length <= 1 || sizeOf(objects) <= 128 << 10).toBe(true);
+  });
+
+  it('keeps no kind of which an object is too large for a message, and says which', async () => {
+    const ref = { type: typeOf(cluster, 'ConfigMap'), namespace, name: 'huge' };
+    // Twice as long in JSON as in the cluster.
+    await cluster.apply(ref, configMapBody(ref, { text: '"'.repeat(600_000) }), OPTIONS, signal);
+    await using fixture = new CacheFixture(cluster);
+    await fixture.keep([select('ConfigMap', { namespaces: [namespace] })]);
+    expect(() => fixture.list({ namespace })).toThrow(`ConfigMap ${namespace}/huge is too large to be sent in one message`);
+    await using masked = new CacheFixture(cluster);
+    await masked.keep([select('ConfigMap', { namespaces: [namespace], fields: ['metadata.labels'] })]);
+    expect(masked.list({ namespace }).names).toContain('huge');
   });
 
   it('misses none of 10,000 changes between a list and a watch from it, nor tells one twice', async () => {

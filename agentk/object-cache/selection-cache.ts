@@ -6,7 +6,7 @@ import type { Logger } from '../../lib/log.ts';
 import type { CacheSelection } from '../../lib/object-cache-policy.ts';
 import type { Cluster, LiveObject, ResourceType } from '../kube/cluster.ts';
 import { KubeError } from '../kube/kube-error.ts';
-import { type CachedObject, isSameContent, Keeper, sizeOf } from './cached-object.ts';
+import { type CachedObject, isSameContent, Keeper, MOST_OBJECT_BYTES, PART_BYTES, sizeOf } from './cached-object.ts';
 import { type Change, ChangeLog } from './change-log.ts';
 import type { MemoryBudget } from './memory-budget.ts';
 
@@ -24,7 +24,7 @@ export interface ChangeBatch {
   readonly version: string;
 }
 
-const CHANGES_AT_ONCE = 256;
+const AT_ONCE = { count: 256, bytes: PART_BYTES };
 const RETRY = { initialMs: 1_000, maxMs: 300_000, factor: 2, jitter: 0.5, resetAfterMs: 600_000 };
 /** What grew over the limit may shrink again. */
 const OVER_LIMIT_RETRY_MS = 600_000;
@@ -64,7 +64,7 @@ export class SelectionCache {
         if (isAbort(error, signal)) break;
         this.#problem = toProblem(toError(error), this.selection);
         this.#notify();
-        const delayMs = error instanceof OverLimitError ? OVER_LIMIT_RETRY_MS : Math.round(backoff.next());
+        const delayMs = isTooMuch(error) ? OVER_LIMIT_RETRY_MS : Math.round(backoff.next());
         this.#deps.log.warn('Cannot keep objects', { kind: kindOf(this.selection), detail: this.#problem.message, delayMs });
         await sleep(delayMs, signal).catch(() => undefined);
       }
@@ -113,7 +113,7 @@ export class SelectionCache {
     while (true) {
       this.#requireSynced();
       if (epoch !== this.#epoch || sequence < this.#changes.oldestResumable) throw expired(version);
-      const changes = this.#changes.after(sequence, CHANGES_AT_ONCE);
+      const changes = this.#changes.after(sequence, AT_ONCE);
       if (changes.length > 0) {
         sequence = changes.at(-1)?.sequence ?? sequence;
         idle = false;
@@ -181,6 +181,7 @@ export class SelectionCache {
     const before = this.#objects.get(next.key);
     // A new list tells everything again.
     if (before?.uid === next.uid && before.resourceVersion === next.resourceVersion) return;
+    if (next.json.length > MOST_OBJECT_BYTES) throw new TooLargeError(next.key);
     if (before !== undefined && before.uid !== next.uid) this.#remove(before);
     const known = before?.uid === next.uid ? before : undefined;
     if (!this.#deps.budget.take(sizeOf(next) - (known === undefined ? 0 : sizeOf(known)))) throw new OverLimitError();
@@ -245,6 +246,13 @@ export class SelectionCache {
 
 class OverLimitError extends Error {}
 
+/** The message is the object's key. */
+class TooLargeError extends Error {}
+
+function isTooMuch(error: unknown): boolean {
+  return error instanceof OverLimitError || error instanceof TooLargeError;
+}
+
 function newEpoch(): string {
   return randomBytes(6).toString('hex');
 }
@@ -267,6 +275,11 @@ function toProblem(error: Error, selection: CacheSelection): Error {
       `the objects of kind ${kind} go beyond object_cache.memory_limit; name namespaces, a selector or fewer fields, or raise it`,
       { kind: 'exhausted', reason: 'OverMemoryLimit' },
     );
+  if (error instanceof TooLargeError)
+    return new UserError(`${kind} ${error.message} is too large to be sent in one message; name the fields that are wanted`, {
+      kind: 'exhausted',
+      reason: 'ObjectTooLarge',
+    });
   if (error instanceof KubeError && error.code === 403)
     return new UserError(`the agent may not list and watch ${kind}: ${error.message}; grant it, or take the kind out`, {
       kind: 'forbidden',
