@@ -43,6 +43,11 @@ export class ChangeFeed {
     this.#news.resolve();
   }
 
+  /** Of the changes that were not handed on yet, `Pod`, `Deployment.apps`. */
+  get waitingKinds(): ReadonlySet<string> {
+    return new Set([...this.#waiting.values()].map(kindName));
+  }
+
   /** Hands changes on until `signal` fires. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {

@@ -79,6 +79,7 @@ class AgentFollower {
 
   /** Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
+    signal.addEventListener('abort', () => this.#forgetWaiting(), { once: true });
     void this.#feed.run(signal);
     let troubled = false;
     while (!signal.aborted) {
@@ -92,6 +93,11 @@ class AgentFollower {
       }
       await sleep(LOOK_MS, signal).catch(() => undefined);
     }
+  }
+
+  /** What was not handed on yet is lost with the session: whoever goes on says so. */
+  #forgetWaiting(): void {
+    for (const kind of this.#feed.waitingKinds) this.#versions.delete(kind);
   }
 
   async #look(signal: AbortSignal): Promise<void> {
@@ -124,6 +130,7 @@ class AgentFollower {
     const method = ObjectCacheService.watchObjects;
     try {
       for await (const { changes, version } of callAgentMethod(this.#deps.agents, this.#agentId, { method, request }, signal)) {
+        if (signal.aborted) return;
         for (const change of changes) this.#feed.offer(toLiveChange(this.#agentId, group, name, change));
         this.#versions.set(kind, version);
       }
