@@ -11,7 +11,7 @@ RUN npm ci --no-audit --no-fund \
 
 FROM scratch
 COPY --from=build /root-fs /
-ENV PATH=/usr/local/bin:/usr/bin
+ENV PATH=/usr/local/bin:/usr/bin MALLOC_ARENA_MAX=2
 USER 65532:65532
 STOPSIGNAL SIGTERM
 CMD ["kas", "--help"]

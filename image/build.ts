@@ -7,8 +7,8 @@ import { type Image, ociImage } from './oci-layout.ts';
 import { machine, rootFileSystem, USER } from './root-fs.ts';
 
 const NAME = 'kas';
-/** Where programs of the image are looked for. */
-export const PATH = '/usr/local/bin:/usr/bin';
+/** The C library gives each thread memory of its own, and keeps it: two such arenas are enough for what Node asks it for. */
+const ENV = { PATH: '/usr/local/bin:/usr/bin', MALLOC_ARENA_MAX: '2' };
 
 export interface BuiltImage extends Image {
   readonly sbom: string;
@@ -23,7 +23,7 @@ export async function buildImage(packages: string, signal: AbortSignal): Promise
   try {
     const { layers, sbom } = await rootFileSystem({ packages, workspace, name: NAME, version: VERSION }, signal);
     const settings = { name: NAME, version: VERSION, architecture: machine().architecture, user: `${USER}:${USER}` };
-    return { ...ociImage(layers, { ...settings, path: PATH, command: ['kas', '--help'] }), sbom };
+    return { ...ociImage(layers, { ...settings, env: ENV, command: ['kas', '--help'] }), sbom };
   } finally {
     await rm(workspace, { recursive: true, force: true });
   }

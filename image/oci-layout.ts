@@ -8,7 +8,7 @@ export interface ImageSettings {
   /** As Go names it: amd64, arm64. */
   readonly architecture: string;
   readonly user: string;
-  readonly path: string;
+  readonly env: Readonly<Record<string, string>>;
   readonly command: readonly string[];
 }
 
@@ -80,7 +80,7 @@ function configOf(diffIds: readonly string[], settings: ImageSettings): object {
     os: 'linux',
     config: {
       User: settings.user,
-      Env: [`PATH=${settings.path}`],
+      Env: Object.entries(settings.env).map(([name, value]) => `${name}=${value}`),
       Cmd: settings.command,
       WorkingDir: '/',
       StopSignal: 'SIGTERM',

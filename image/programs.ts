@@ -39,6 +39,9 @@ export async function bundlePrograms(node: string): Promise<Programs> {
     external: ['kustomize-ts'],
     // What packages find from there is copied to where they look for it.
     define: { __dirname: 'import.meta.dirname' },
+    // Names stay, for traces of errors. V8 keeps the text as long as the program runs.
+    minifyWhitespace: true,
+    minifySyntax: true,
     legalComments: 'none',
     logLevel: 'warning',
     banner: { js: BANNER },
