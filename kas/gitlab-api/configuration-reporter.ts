@@ -15,6 +15,8 @@ export interface ConfigurationReporterOptions {
 
 const RETRY = { initialMs: 1_000, maxMs: 60_000, factor: 2, jitter: 0.5, resetAfterMs: 60_000 };
 const MAX_REMEMBERED = 100_000;
+/** After so many the others are not tried: GitLab is away, not one agent's configuration refused. */
+const MAX_FAILURES = 5;
 
 /**
  * Tells GitLab who an agent's configuration shares it with (POST agent_configuration, GitLab 14.2): GitLab cannot read the
@@ -84,20 +86,35 @@ export class ConfigurationReporter implements Part {
     }
   }
 
-  /** False when GitLab did not take one. */
+  /** False when GitLab did not take one. That one waits behind the others then: GitLab may never take it. */
   async #tellAll(signal: AbortSignal): Promise<boolean> {
-    for (const [id, content] of this.#waiting) {
-      try {
-        const body = { agent_id: id, agent_config: JSON.parse(content) as unknown };
-        await this.#options.client.post({ method: 'POST', path: '/agent_configuration', body }, signal);
-      } catch (error) {
-        signal.throwIfAborted();
-        if (!(error instanceof UnavailableError) && !(error instanceof UserError)) throw error;
-        this.#options.log.debug('Configuration was not reported', { agentId: id, detail: toError(error).message });
-        return false;
-      }
-      if (this.#waiting.get(id) === content) this.#waiting.delete(id);
+    let failures = 0;
+    // Those that are put behind the others are for the next time.
+    const waiting = [...this.#waiting];
+    for (const [id, content] of waiting) {
+      const taken = await this.#tell(id, content, signal);
+      const newest = this.#waiting.get(id) ?? content;
+      if (taken && newest !== content) continue;
+      this.#waiting.delete(id);
+      if (taken) continue;
+      this.#waiting.set(id, newest);
+      failures += 1;
+      if (failures === MAX_FAILURES) break;
     }
-    return true;
+    return failures === 0;
+  }
+
+  async #tell(id: number, content: string, signal: AbortSignal): Promise<boolean> {
+    const { client, log } = this.#options;
+    try {
+      const body = { agent_id: id, agent_config: JSON.parse(content) as unknown };
+      await client.post({ method: 'POST', path: '/agent_configuration', body }, signal);
+      return true;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof UnavailableError) && !(error instanceof UserError)) throw error;
+      log.debug('Configuration was not reported', { agentId: id, detail: toError(error).message });
+      return false;
+    }
   }
 }

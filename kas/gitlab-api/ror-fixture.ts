@@ -50,6 +50,8 @@ export class RorFixture implements AsyncDisposable {
   /** What GitLab says of a token that it does not know: 403 in 2021, 401 since. */
   unknownToken = 401;
   trouble: Trouble | undefined;
+  /** Agents whose configuration is refused. */
+  readonly refusedAgents = new Set<number>();
   /** Answers what is below /modules. */
   onModule: (request: IncomingMessage, response: ServerResponse) => void = (_, response) => response.writeHead(404).end();
   readonly #server: Server;
@@ -151,6 +153,8 @@ export class RorFixture implements AsyncDisposable {
     }
     if (path === '/usage_metrics' && Number(value['gitops_sync_count'] ?? 0) < 0) return void response.writeHead(400).end();
     if (path !== '/usage_metrics' && path !== '/agent_configuration') return void response.writeHead(404).end();
+    if (path === '/agent_configuration' && this.refusedAgents.has(Number(value['agent_id'])))
+      return json(response, 422, { message: 'refused' });
     this.taken.push(value);
     response.writeHead(204).end();
   }
