@@ -4,6 +4,7 @@ import type { Logger } from '../../lib/log.ts';
 import type { PushListener } from '../api-server/notifications-service.ts';
 import type { WebhooksConfig } from '../config/kas-config.ts';
 import type { PushedTo } from './push-events.ts';
+import { isUsableSecret } from './signatures.ts';
 import { WebhookServer, type WebhookSource } from './webhook-server.ts';
 
 /** Projects by the address of their repository at a Git host (see `repositoryUrlKey`). */
@@ -36,9 +37,9 @@ export async function openWebhooks(
 async function readSource({ name, host, secretFile }: WebhooksConfig['sources'][number]): Promise<WebhookSource> {
   try {
     const secret = (await readFile(secretFile, 'utf8')).trim();
-    if (secret !== '') return { name, host, secret };
+    if (isUsableSecret(host, secret)) return { name, host, secret };
   } catch (error) {
     throw new UserError(`Cannot read the secret of webhook "${name}": ${toError(error).message}`, { cause: error });
   }
-  throw new UserError(`${secretFile} is empty; put the secret of webhook "${name}" into it`);
+  throw new UserError(`${secretFile} is empty or cut off; put the whole secret of webhook "${name}" into it`);
 }

@@ -12,6 +12,8 @@ export interface SignedRequest {
 /** How old a signature with a time may be, in either direction. */
 const TOLERANCE_S = 300;
 const SIGNING_TOKEN = 'whsec_';
+/** Source: standardwebhooks.com. */
+const LEAST_KEY_BYTES = 24;
 
 /** Headers of which one must be there for a request to be looked at. */
 export const SIGNATURE_HEADERS: Readonly<Record<GitHost, readonly string[]>> = {
@@ -41,12 +43,21 @@ export function isSigned(host: GitHost, { headers, body }: SignedRequest, secret
   }
 }
 
+/** Whether nobody can make signatures of a source without having been told its secret. */
+export function isUsableSecret(host: GitHost, secret: string): boolean {
+  if (host !== 'gitlab' || !secret.startsWith(SIGNING_TOKEN)) return secret !== '';
+  return signingKey(secret).length >= LEAST_KEY_BYTES;
+}
+
+function signingKey(secret: string): Buffer {
+  return Buffer.from(secret.slice(SIGNING_TOKEN.length), 'base64');
+}
+
 /** `v1,<base64>`, several apart by spaces, over `<id>.<time>.<body>`. */
 function isStandardWebhook(headers: IncomingHttpHeaders, body: Buffer, secret: string, nowMs: number): boolean {
   const [id, time] = [text(headers['webhook-id']), text(headers['webhook-timestamp'])];
   if (id === '' || !/^\d{1,15}$/.test(time) || Math.abs(nowMs / 1000 - Number(time)) > TOLERANCE_S) return false;
-  const key = Buffer.from(secret.slice(SIGNING_TOKEN.length), 'base64');
-  const expected = createHmac('sha256', key).update(`${id}.${time}.`).update(body).digest();
+  const expected = createHmac('sha256', signingKey(secret)).update(`${id}.${time}.`).update(body).digest();
   const given = text(headers['webhook-signature']).split(' ');
   return given.some((one) => one.startsWith('v1,') && isSame(Buffer.from(one.slice(3), 'base64'), expected));
 }

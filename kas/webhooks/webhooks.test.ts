@@ -8,7 +8,9 @@ import { createLogger } from '../../lib/log.ts';
 import { createServingCertificate } from '../../test/harness/certificate.ts';
 import { createTempDir } from '../../test/harness/temp-dir.ts';
 import { eventually, KasFixture, TestAgent } from '../kas-fixture.ts';
+import { openWebhooks } from './open-webhooks.ts';
 import type { PushedTo } from './push-events.ts';
+import { isUsableSecret } from './signatures.ts';
 import { bitbucketCloudPush, bitbucketServerPush, giteaPush, githubPush, gitlabPush } from './testing/push-bodies.ts';
 import { WebhookServer, type WebhookSource } from './webhook-server.ts';
 
@@ -211,6 +213,44 @@ test.each([
   await start();
   expect(await send(sent)).toBe(status);
   expect(pushes).toEqual([]);
+});
+
+test('a body that turns out to be too large while it comes is answered, too', async () => {
+  await start();
+  const headers = { 'x-hub-signature-256': 'sha256=00', 'x-github-event': 'push', 'transfer-encoding': 'chunked' };
+  const options = { host: '127.0.0.1', port, path: '/webhooks/github', method: 'POST', headers, agent: false };
+  const status = await new Promise((resolve, reject) => {
+    const request = requestHttp(options, (response) => {
+      resolve(response.statusCode);
+      request.destroy();
+    });
+    request.on('error', reject);
+    request.write(Buffer.alloc((64 << 10) + 1));
+  });
+  expect(status).toBe(413);
+});
+
+test.each([
+  ['', false],
+  ['whsec_', false],
+  ['whsec_!!!!', false],
+  [`whsec_${Buffer.alloc(16, 7).toString('base64')}`, false],
+  [`whsec_${Buffer.alloc(32, 7).toString('base64')}`, true],
+  ['a', true],
+])("GitLab's secret %j is taken: %j", (secret, usable) => {
+  expect(isUsableSecret('gitlab', secret)).toBe(usable);
+});
+
+test('a secret that signs nothing is refused at the start, with its file', async () => {
+  running = Promise.resolve();
+  await using folder = await createTempDir();
+  const secretFile = join(folder.path, 'secret');
+  await writeFile(secretFile, 'whsec_\n');
+  const listen = { address: { host: '127.0.0.1', port: 0 }, tls: undefined };
+  const config = { listen, maxBodyBytes: 1024, sources: [{ name: 'lab', host: 'gitlab', secretFile } as const] };
+  const pushes = { notifyPush: async () => undefined };
+  const log = createLogger('test', 'error');
+  await expect(openWebhooks(config, { pushes, remotes: undefined, log })).rejects.toThrow(`${secretFile} is empty or cut off`);
 });
 
 test('when nothing can be looked at now, the host is told to try again', async () => {
