@@ -14,7 +14,7 @@ const record = z.strictObject({
   hash: z.string().regex(/^[0-9a-f]{64}$/),
   /** RFC 3339, as the next one. */
   createdAt: z.string(),
-  expiresAt: z.string().optional(),
+  expiresAt: z.iso.datetime({ offset: true }).optional(),
   /** Of jobs only. */
   job: z
     .strictObject({

@@ -122,6 +122,18 @@ test('a slow server is not waited for when there is a last good answer; its answ
   expect(state.asked).toBe(2);
 });
 
+test('a last good answer that is too old does not stand in for a slow server either', async () => {
+  const { state, get } = subject({ patienceMs: 0 });
+  await get();
+  state.now = 1_000;
+  const { promise, resolve } = Promise.withResolvers<string>();
+  state.answer = () => promise;
+  const answer = get();
+  await new Promise((done) => setTimeout(done, 5));
+  resolve('b');
+  expect(await answer).toBe('b');
+});
+
 test('without a time to be fresh each caller asks', async () => {
   const { state, get } = subject({ freshMs: 0, refusedMs: 0 });
   await get();

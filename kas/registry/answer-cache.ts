@@ -58,16 +58,16 @@ export class AnswerCache<T> {
   async get(key: string, ask: Ask<T>, signal: AbortSignal): Promise<T> {
     signal.throwIfAborted();
     const entry = this.#entry(key);
-    const { freshMs, refusedMs, failedMs, patienceMs } = this.#options;
+    const { freshMs, refusedMs, failedMs, patienceMs, lastGoodMs } = this.#options;
     if (entry.bad !== undefined) {
       const { error, at } = entry.bad;
       if (error instanceof UserError && this.#within(at, refusedMs)) throw error;
       if (error instanceof UnavailableError && this.#within(at, failedMs)) return this.#lastGood(entry, error);
     } else if (entry.good !== undefined && this.#within(entry.good.at, freshMs)) return entry.good.value;
     entry.asking ??= this.#ask(entry, ask);
-    const { good } = entry;
+    const good = entry.good !== undefined && this.#within(entry.good.at, lastGoodMs) ? entry.good : undefined;
     try {
-      return await valueOr(entry.asking, good === undefined ? undefined : { value: good.value, afterMs: patienceMs }, signal);
+      return await valueOr(entry.asking, good && { value: good.value, afterMs: patienceMs }, signal);
     } catch (error) {
       if (error instanceof UnavailableError) return this.#lastGood(entry, error);
       throw error;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { UserError } from '../../lib/errors.ts';
 import { createLogger } from '../../lib/log.ts';
+import { createAccessToken } from './access-tokens.ts';
 import { createAgentToken, revokeAgentTokens } from './agent-tokens.ts';
 import { FileRegistry } from './file-registry.ts';
 
@@ -200,4 +201,15 @@ test.each([
   await writeFile(file, text);
   await expect(FileRegistry.open(file, log)).rejects.toThrow(message);
   await expect(FileRegistry.open(file, log)).rejects.toBeInstanceOf(UserError);
+});
+
+test('an access token whose expiry is no time is refused with its file, rather than good for ever', async () => {
+  const owner = { kind: 'job', project: 'shop/web', protected: false } as const;
+  const token = await createAccessToken(file, owner, new Date(Date.now() + 3_600_000));
+  const registry = await FileRegistry.open(file, log);
+  expect(await registry.accessByToken('job', token, stop.signal)).toMatchObject({ record: { owner: 'shop/web' } });
+  const stored = join(folder, 'access-tokens.json');
+  const text = await readFile(stored, 'utf8');
+  await writeFile(stored, text.replace(/"expiresAt": "[^"]+"/, '"expiresAt": "tomorrow"'));
+  await expect(FileRegistry.open(file, log)).rejects.toThrow(/this is not a file of access tokens/);
 });

@@ -139,7 +139,9 @@ export class FileRegistry implements Registry {
     }
     this.#broken = undefined;
     this.#log.info('Registry changed', { file: this.#file });
-    for (const listener of this.#listeners) listener();
+    // They may add themselves again.
+    const listeners = [...this.#listeners];
+    for (const listener of listeners) listener();
   }
 }
 

@@ -14,5 +14,10 @@ export function repositoryUrlKey(address: string): string | undefined {
 function partsOf(address: string): [string, string] | [] {
   if (!URL.canParse(address)) return [];
   const { hostname, pathname } = new URL(address);
-  return [hostname, decodeURI(pathname)];
+  try {
+    return [hostname, decodeURI(pathname)];
+  } catch {
+    // A "%" that encodes nothing.
+    return [];
+  }
 }
