@@ -116,6 +116,7 @@ describe('the object cache', () => {
     await watch.waitFor('deleted a');
     await apply(cluster, namespace, 'a', { tier: 'front' });
     await watch.waitFor('added a');
+    expect(watch.lines).toEqual(['deleted a', 'added a']);
   });
 
   it('cuts what a reader missed, and a list, into messages that the protocol takes', async () => {

@@ -41,7 +41,7 @@ export class ObjectCache implements Part {
     const isOtherCount = policy.selections.length !== this.#policy.selections.length;
     this.#policy = policy;
     if (isOtherLimit || isOtherCount) {
-      for (const key of [...this.#running.keys()]) this.#stop(key);
+      for (const key of this.#running.keys()) this.#stop(key);
       this.#budget = new MemoryBudget(policy.memoryLimitBytes * OBJECTS_SHARE);
     }
     if (this.#signal !== undefined) void this.#adjust(this.#signal);
@@ -85,7 +85,7 @@ export class ObjectCache implements Part {
     const policy = this.#policy;
     const wanted = new Map((await this.#expand(policy, signal)).map((selection) => [JSON.stringify(selection), selection]));
     if (signal.aborted || policy !== this.#policy) return;
-    for (const key of [...this.#running.keys()]) if (!wanted.has(key)) this.#stop(key);
+    for (const key of this.#running.keys()) if (!wanted.has(key)) this.#stop(key);
     for (const [key, selection] of wanted) if (!this.#running.has(key)) this.#start(key, selection, wanted.size, signal);
   }
 

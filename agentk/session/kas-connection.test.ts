@@ -35,11 +35,8 @@ beforeEach(async () => {
       connections -= 1;
     }
   }
-  async function* silent(requests: AsyncIterable<unknown>): AsyncGenerator<never> {
-    for await (const _ of requests);
-  }
   server.addService(TunnelService, { serve: handlers.bidi(echo) });
-  server.addService(SessionService, { connect: handlers.bidi(silent) });
+  server.addService(SessionService, { connect: handlers.bidi(echo) });
   const address = await bind(server, 'test', { host: '127.0.0.1', port: 0 }, ServerCredentials.createInsecure());
   url = `grpc://${formatListenAddress(address)}`;
 });
@@ -58,7 +55,8 @@ it('stays for the tunnels in use when the session has ended, and closes after th
   const say = async (text: string): Promise<string> => {
     await tunnel.send({ message: { $case: 'data', value: Buffer.from(text) } });
     const next = await responses.next();
-    return next.done === true ? 'the end' : String(next.value.message?.value);
+    const message = next.done === true ? undefined : next.value.message;
+    return message?.$case === 'data' ? message.value.toString('utf8') : 'no data';
   };
   expect(await say('before')).toBe('before');
   const ending = (async () => {

@@ -16,6 +16,9 @@ export interface CableConnectionDeps {
 /** Of one connection; a page has a handful. */
 const MOST_SUBSCRIPTIONS = 100;
 
+/** More than the largest change: that one may be on its way for long. */
+const MOST_UNREAD_BYTES = 4 << 20;
+
 /** One consumer of ActionCable. Messages are sent as fast as it takes them; who falls too far behind hears a `reset`. */
 export class CableConnection {
   readonly #socket: WebSocket;
@@ -34,7 +37,7 @@ export class CableConnection {
     this.#socket.on('close', () => resolve());
     this.#socket.on('error', () => this.#socket.terminate());
     this.#socket.on('message', (data, isBinary) => {
-      const command = isBinary ? undefined : parseCommand(String(data));
+      const command = isBinary || !Buffer.isBuffer(data) ? undefined : parseCommand(data.toString('utf8'));
       if (command !== undefined) this.#take(command, scope.signal);
     });
     const stop = (): void => {
@@ -43,7 +46,8 @@ export class CableConnection {
     };
     signal.addEventListener('abort', stop, { once: true });
     this.#send({ type: 'welcome' });
-    const pings = setInterval(() => this.#send({ type: 'ping', message: Math.floor(Date.now() / 1_000) }), PING_PERIOD_MS);
+    if (signal.aborted) stop();
+    const pings = setInterval(() => this.#ping(), PING_PERIOD_MS);
     try {
       await closed;
     } finally {
@@ -72,6 +76,7 @@ export class CableConnection {
   async #stream(identifier: string, { agent_id: agentId, kinds, cursor }: Identifier, signal: AbortSignal): Promise<void> {
     let from = cursor;
     let confirmed = false;
+    let troubled = false;
     while (!signal.aborted) {
       try {
         if (from === '') from = await this.#deps.changes.newest(agentId);
@@ -80,6 +85,7 @@ export class CableConnection {
         confirmed = true;
         for await (const entry of this.#deps.changes.follow(agentId, from, signal)) {
           from = entry.cursor;
+          troubled = false;
           if (kinds.length > 0 && !kinds.includes(kindName(entry.change))) continue;
           const message = toMessage(entry.change);
           await this.#flush(`{"identifier":${JSON.stringify(identifier)},"message":{"cursor":"${from}",${message.slice(1)}}`);
@@ -87,13 +93,20 @@ export class CableConnection {
       } catch (error) {
         if (isAbort(error, signal) || signal.aborted) return;
         from = '';
-        if (!(error instanceof UserError))
+        if (!(error instanceof UserError) && !troubled)
           this.#deps.log.warn('A page hears no live changes for a moment', { agentId, err: toError(error) });
+        troubled = !(error instanceof UserError);
         // It has missed something, of whichever kind.
         this.#send({ identifier, message: { cursor: '', agentId, type: 'reset', group: '', kind: '', namespace: '', name: '' } });
         await new Promise((resolve) => setTimeout(resolve, 1_000).unref());
       }
     }
+  }
+
+  #ping(): void {
+    // Who reads nothing for long has gone, though its connection has not.
+    if (this.#socket.bufferedAmount > MOST_UNREAD_BYTES) this.#socket.terminate();
+    else this.#send({ type: 'ping', message: Math.floor(Date.now() / 1_000) });
   }
 
   #send(message: unknown): void {

@@ -168,7 +168,7 @@ it.each([
 it('answers garbage with nothing, or by refusing it, and goes on', async () => {
   const socket = new WebSocket(await url({ agent_ids: [5] }), CABLE_PROTOCOL);
   const heard: string[] = [];
-  socket.on('message', (data) => heard.push(String(data)));
+  socket.on('message', (data: Buffer) => heard.push(data.toString('utf8')));
   await new Promise((resolve) => socket.once('open', resolve));
   const identifier = JSON.stringify({ channel: 'AgentChannel', agent_id: '5' });
   for (const text of ['', '{', '[]', '{"command":"subscribe"}', '{"command":"dance","identifier":"{}"}']) socket.send(text);

@@ -13,7 +13,7 @@ function start(totalMs: number, worked: Worked): { clock: RunningTime; ended: Pr
 }
 
 it('ends where nobody can say what the thread worked', async () => {
-  await start(10, async () => undefined).ended;
+  await expect(start(10, async () => undefined).ended).resolves.toBeUndefined();
 });
 
 it('ends when the thread has worked that long, not when the clock says so', async () => {
@@ -29,7 +29,7 @@ it('ends when the thread has worked that long, not when the clock says so', asyn
 });
 
 it('ends when the thread does not answer', async () => {
-  await start(10, () => new Promise(() => undefined)).ended;
+  await expect(start(10, () => new Promise(() => undefined)).ended).resolves.toBeUndefined();
 });
 
 it('does not end while it stands still, nor by an answer that comes then', async () => {

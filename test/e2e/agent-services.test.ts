@@ -244,7 +244,7 @@ gitops:
     });
     const page = new WebSocket(`ws://127.0.0.1:${cablePort}/cable?token=${token}`, CABLE_PROTOCOL);
     const heard: string[] = [];
-    page.on('message', (data) => heard.push(String(data)));
+    page.on('message', (data: Buffer) => heard.push(data.toString('utf8')));
     await new Promise((resolve) => page.once('open', resolve));
     page.send(
       JSON.stringify({ command: 'subscribe', identifier: JSON.stringify({ channel: 'AgentChannel', agent_id: agent.id }) }),
