@@ -16,9 +16,6 @@ export interface CableConnectionDeps {
 /** Of one connection; a page has a handful. */
 const MOST_SUBSCRIPTIONS = 100;
 
-/** More than the largest change: that one may be on its way for long. */
-const MOST_UNREAD_BYTES = 4 << 20;
-
 /** One consumer of ActionCable. Messages are sent as fast as it takes them; who falls too far behind hears a `reset`. */
 export class CableConnection {
   readonly #socket: WebSocket;
@@ -47,7 +44,7 @@ export class CableConnection {
     signal.addEventListener('abort', stop, { once: true });
     this.#send({ type: 'welcome' });
     if (signal.aborted) stop();
-    const pings = setInterval(() => this.#ping(), PING_PERIOD_MS);
+    const pings = setInterval(() => this.#send({ type: 'ping', message: Math.floor(Date.now() / 1_000) }), PING_PERIOD_MS);
     try {
       await closed;
     } finally {
@@ -101,12 +98,6 @@ export class CableConnection {
         await new Promise((resolve) => setTimeout(resolve, 1_000).unref());
       }
     }
-  }
-
-  #ping(): void {
-    // Who reads nothing for long has gone, though its connection has not.
-    if (this.#socket.bufferedAmount > MOST_UNREAD_BYTES) this.#socket.terminate();
-    else this.#send({ type: 'ping', message: Math.floor(Date.now() / 1_000) });
   }
 
   #send(message: unknown): void {

@@ -1,9 +1,15 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { connect } from 'node:net';
+import { join } from 'node:path';
 import { WebSocket } from 'ws';
 import { formatListenAddress } from '../../lib/config-types.ts';
 import { signJwt } from '../../lib/jwt.ts';
 import { createLogger } from '../../lib/log.ts';
+import { createServingCertificate } from '../../test/harness/certificate.ts';
+import { createTempDir } from '../../test/harness/temp-dir.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
 import { CABLE_PROTOCOL } from './cable-messages.ts';
 import { CABLE_AUDIENCE, CableServer } from './cable-server.ts';
@@ -180,4 +186,33 @@ it('answers garbage with nothing, or by refusing it, and goes on', async () => {
   const closed = new Promise((resolve) => socket.once('close', resolve));
   socket.close();
   await closed;
+});
+
+it('stops beside somebody who connects and says nothing, over TLS', async () => {
+  await using folder = await createTempDir();
+  const { cert, key } = await createServingCertificate();
+  const tls = { certificateFile: join(folder.path, 'tls.crt'), keyFile: join(folder.path, 'tls.key') };
+  await writeFile(tls.certificateFile, cert);
+  await writeFile(tls.keyFile, key);
+  const log = createLogger('test', 'error');
+  const silent = new CableServer({ address: { host: '127.0.0.1', port: 0 }, tls, secret, changes, log });
+  const end = new AbortController();
+  const ended = silent.run(() => undefined, end.signal);
+  const { port } = await silent.address;
+  const socket = connect(port, '127.0.0.1');
+  const closed = new Promise((resolve) => socket.on('close', resolve));
+  socket.on('error', () => undefined);
+  await once(socket, 'connect');
+  end.abort();
+  await ended;
+  await closed;
+});
+
+it('answers a target that is no path as any other that is not there', async () => {
+  const { port } = await server.address;
+  const socket = connect(port, '127.0.0.1');
+  const answer = once(socket, 'data');
+  socket.write('GET // HTTP/1.1\r\nHost: kas\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+  expect(String((await answer)[0])).toMatch(/^HTTP\/1.1 404 /);
+  socket.destroy();
 });

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import { aborted } from '../../lib/abort.ts';
@@ -28,6 +29,10 @@ export interface CableServerOptions {
   readonly changes: LiveChangeLog;
   readonly log: Logger;
 }
+
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** For consumers that were told to go. */
+const FAREWELL_MS = 500;
 
 /** Commands of a consumer are short. */
 const MAX_COMMAND_BYTES = 64 << 10;
@@ -65,6 +70,11 @@ export class CableServer implements Part {
         socket.destroy();
       });
     });
+    const sockets = new Set<Socket>();
+    server.on('connection', (socket: Socket) => {
+      sockets.add(socket);
+      socket.on('close', () => sockets.delete(socket));
+    });
     try {
       this.#bound.resolve(await listen(server, this.name, this.#options.address));
     } catch (error) {
@@ -76,15 +86,15 @@ export class CableServer implements Part {
     const { promise, resolve } = Promise.withResolvers<void>();
     server.close(() => resolve());
     server.closeAllConnections();
-    // Those that were upgraded were told; whoever does not answer is cut.
-    const cut = setTimeout(() => this.#sockets.clients.forEach((client) => client.terminate()), 500);
+    // Those that were upgraded were told; whoever does not answer is cut, and who still shakes hands.
+    const cut = setTimeout(() => sockets.forEach((socket) => socket.destroy()), FAREWELL_MS);
     await promise;
     clearTimeout(cut);
   }
 
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, signal: AbortSignal): Promise<void> {
-    const url = new URL(request.url ?? '/', 'http://kas');
-    if (url.pathname !== CABLE_PATH) return refuse(socket, 404);
+    const url = URL.parse(request.url ?? '/', 'http://kas');
+    if (url?.pathname !== CABLE_PATH) return refuse(socket, 404);
     const agents = await this.#agentsOf(url.searchParams.get('token') ?? '');
     if (agents === undefined) return refuse(socket, 401);
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -116,7 +126,7 @@ export class CableServer implements Part {
     const [cert, key] = await Promise.all([readFile(tls.certificateFile), readFile(tls.keyFile)]).catch((error: unknown) => {
       throw new UserError(`${this.name}: cannot use its certificate or key: ${toError(error).message}`, { cause: error });
     });
-    return createTlsServer({ cert, key }, answer);
+    return createTlsServer({ cert, key, handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, answer);
   }
 }
 
