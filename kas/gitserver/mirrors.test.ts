@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { readdir, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { createLogger } from '../../lib/log.ts';
 import { Mirrors } from './mirrors.ts';
@@ -32,19 +33,47 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+const REMOTE: RemoteConfig = {
+  url: '',
+  username: 'git',
+  tokenFile: undefined,
+  caCertificateFile: undefined,
+  sshKeyFile: undefined,
+  knownHostsFile: undefined,
+  timeLimitMs: 60_000,
+  maxSizeBytes: 1 << 30,
+  allowForcePush: true,
+};
+
+/** Takes connections and says nothing. */
+async function silentHost(): Promise<AsyncDisposable & { readonly url: string; readonly asked: Promise<void> }> {
+  const { promise: asked, resolve } = Promise.withResolvers<void>();
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    if (sockets.size === 4) resolve();
+  });
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    asked,
+    [Symbol.asyncDispose]: async () => {
+      const closed = new Promise((done) => server.close(done));
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
 /** A copy of the host's repository, in a storage of its own. */
 async function copy(settings: Partial<RemoteConfig> = {}, patienceMs = 60_000): Promise<RepositoryPath> {
   const storages = new Storages([{ name: 'default', path: join(folder, 'copies') }]);
   const remote: RemoteConfig = {
+    ...REMOTE,
     url: host.url,
-    username: 'git',
     tokenFile: join(folder, 'token'),
     caCertificateFile: join(folder, 'ca.crt'),
-    sshKeyFile: undefined,
-    knownHostsFile: undefined,
-    timeLimitMs: 60_000,
-    maxSizeBytes: 1 << 30,
-    allowForcePush: true,
     ...settings,
   };
   const projects = [{ storage: 'default', relativePath: 'shop/web.git', remote }];
@@ -223,6 +252,31 @@ test('a remote that takes long is told with its progress, and taken over when it
   const end = Date.now() + 30_000;
   while ((await head(repository).catch(() => '')) !== first && Date.now() < end) await refresh(repository).catch(() => undefined);
   expect(await head(repository)).toBe(first);
+});
+
+test('a host that does not answer holds up no other host', async () => {
+  const first = await push('first');
+  await using silent = await silentHost();
+  const storages = new Storages([{ name: 'default', path: join(folder, 'copies') }]);
+  const remote = { ...REMOTE, url: host.url, tokenFile: join(folder, 'token'), caCertificateFile: join(folder, 'ca.crt') };
+  const stuck = Array.from({ length: 8 }, (_, index) => `stuck-${index}.git`);
+  const projects = stuck.map((relativePath) => ({
+    storage: 'default',
+    relativePath,
+    remote: { ...REMOTE, url: `${silent.url}/${relativePath}` },
+  }));
+  projects.push({ storage: 'default', relativePath: 'shop/web.git', remote });
+  mirrors = new Mirrors({ storages, projects, log: createLogger('test', 'error') }, signal);
+  await mirrors.start();
+  const waiting = Promise.allSettled(
+    stuck.map(async (path) => await mirrors?.refresh(await storages.repository('default', path), signal)),
+  );
+  await silent.asked;
+  const repository = await storages.repository('default', 'shop/web.git');
+  await refresh(repository);
+  expect(await head(repository)).toBe(first);
+  await mirrors.close();
+  for (const outcome of await waiting) expect(outcome.status).toBe('rejected');
 });
 
 test('one that takes longer than its time is given up', async () => {

@@ -28,6 +28,7 @@ interface Entry {
   next: Promise<void> | undefined;
 }
 
+/** From one host: another one that does not answer keeps nothing of it waiting. */
 const CONCURRENT_FETCHES = 4;
 const PATIENCE_MS = 20_000;
 
@@ -35,7 +36,8 @@ const PATIENCE_MS = 20_000;
 export class Mirrors {
   readonly #deps: MirrorsDeps;
   readonly #entries = new Map<string, Entry>();
-  readonly #queue = new PQueue({ concurrency: CONCURRENT_FETCHES });
+  /** By host of the remote. */
+  readonly #queues = new Map<string, PQueue>();
   readonly #scope: AbortScope;
 
   constructor(deps: MirrorsDeps, signal: AbortSignal) {
@@ -79,7 +81,8 @@ export class Mirrors {
   /** Ends what runs. */
   async close(): Promise<void> {
     this.#scope[Symbol.dispose]();
-    await Promise.allSettled([...this.#entries.values()].map(async ({ running, next }) => await Promise.all([running, next])));
+    const works = [...this.#entries.values()].flatMap(({ running, next }) => [running, next]);
+    await Promise.allSettled(works.filter((work) => work !== undefined));
   }
 
   /** A copying that begins after the call; callers share it. */
@@ -97,13 +100,25 @@ export class Mirrors {
   }
 
   #run(entry: Entry): Promise<void> {
-    const work = this.#queue.add(async () => await entry.mirror.refresh(this.#scope.signal));
+    const work = this.#queueOf(entry.mirror.url).add(async () => await entry.mirror.refresh(this.#scope.signal));
     entry.running = work.finally(() => {
       entry.running = undefined;
     });
     entry.running.catch(() => undefined);
     return entry.running;
   }
+
+  #queueOf(url: string): PQueue {
+    const host = hostOf(url);
+    const queue = this.#queues.get(host) ?? new PQueue({ concurrency: CONCURRENT_FETCHES });
+    this.#queues.set(host, queue);
+    return queue;
+  }
+}
+
+/** Of an address that `remoteSchema` takes: "example.com:8443", also where ssh's user stands before it. */
+function hostOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).host : url.slice(url.indexOf('@') + 1, url.indexOf(':'));
 }
 
 function keyOf({ storage, relativePath }: RepositoryPath): string {
