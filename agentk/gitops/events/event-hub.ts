@@ -14,6 +14,11 @@ interface Reader {
 export class EventHub {
   readonly #readers = new Set<Reader>();
 
+  /** Events that all readers together have still to take. */
+  get waiting(): number {
+    return [...this.#readers].reduce((sum, { waiting }) => sum + waiting.length, 0);
+  }
+
   /** Hears what the reporter hears. */
   beside(reporter: Reporter): Reporter {
     return {
@@ -23,7 +28,8 @@ export class EventHub {
       event: (event) => {
         reporter.event(event);
         for (const reader of this.#readers) {
-          reader.waiting.push(event);
+          // One too many is enough to tell who fell behind, however long that one reads nothing.
+          if (reader.waiting.length <= MOST_WAITING) reader.waiting.push(event);
           reader.wake();
         }
       },
