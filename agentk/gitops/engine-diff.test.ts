@@ -50,6 +50,25 @@ it('says what a sync would change, and changes nothing', async () => {
   expect(await api.get(`/apis/apps/v1/namespaces/${namespace}/deployments/new`)).toBeUndefined();
 });
 
+it('names for deletion what a prune would delete, and nothing before it is known what there is', async () => {
+  engine.configure(unit('one', { defaultNamespace: namespace }));
+  const kept = configMap(namespace, 'kept');
+  const annotations = { 'kustomize.toolkit.fluxcd.io/prune': 'disabled' };
+  const old = [configMap(namespace, 'old'), { ...kept, metadata: { ...kept.metadata, annotations } }];
+  await engine.apply('one', [configMap(namespace, 'same'), ...old]);
+  const copy = `{"kind":"ConfigMap","metadata":{"name":"copy","labels":${JSON.stringify(
+    (await api.get(`/api/v1/namespaces/${namespace}/configmaps/same`))?.metadata.labels,
+  )}}}`;
+  await cluster.kubectl(['create', 'configmap', 'copy', '-n', namespace]);
+  await cluster.kubectl(['patch', 'configmap', 'copy', '-n', namespace, '--type=merge', '-p', copy]);
+  engine.configure(unit('one', { defaultNamespace: namespace, suspended: true }));
+  engine.submit('one', [configMap(namespace, 'same')]);
+  // Nothing of it was looked at so far: by what is known, all would have left Git.
+  await expect(engine.engine.diff('one', signal)).rejects.toThrow('is not compared with the cluster yet');
+  await engine.apply('one', [configMap(namespace, 'same')], 'suspended');
+  expect(await diff()).toEqual(['delete old']);
+});
+
 it('says why it does not know of an object', async () => {
   engine.configure(unit('one', { defaultNamespace: namespace, suspended: true }));
   const broken = { ...configMap(namespace, 'broken'), data: { x: 1 } as never };

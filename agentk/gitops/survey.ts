@@ -43,6 +43,7 @@ export async function survey(input: SurveyInput, signal: AbortSignal): Promise<S
   const placed = setAside(await placeBundle(bundle.bundle, parts.catalog, unit.defaultNamespace, signal), unit);
   const { aside } = placed;
   await memory.recall(signal);
+  objects.compared = undefined;
   objects.expect(placed.desired, placed.failed, aside);
   objects.ignore(unit.ignoreRules);
 
@@ -66,5 +67,6 @@ export async function survey(input: SurveyInput, signal: AbortSignal): Promise<S
     fieldManager: parts.fieldManager,
     ...neighbours,
   });
+  objects.compared = bundle;
   return { desired, failed, aside, unseen, plan };
 }

@@ -190,12 +190,11 @@ export class UnitSync {
     this.resync();
   }
 
-  /** What a sync of the newest bundle would change now; nothing is written. UnavailableError without a bundle. */
+  /** What a sync of the newest bundle would change now; nothing is written. UnavailableError before it is known. */
   async diff(signal: AbortSignal): Promise<{ readonly commitId: string; readonly objects: readonly ObjectDiff[] }> {
     if (this.#bundle === undefined) throw new UnavailableError(`unit "${this.#unit.name}" has no bundle yet`);
-    const { commitId } = this.#bundle;
-    const input = { unit: this.#unit, objects: this.#objects, applySetId: this.applySetId, parts: this.#deps.parts };
-    return { commitId, objects: await diffUnit(input, signal) };
+    const input = { ...this.#deps, unit: this.#unit, bundle: this.#bundle, objects: this.#objects, applySetId: this.applySetId };
+    return { commitId: this.#bundle.commitId, objects: await diffUnit(input, signal) };
   }
 
   /** The configuration has other rules for the health of these kinds. */

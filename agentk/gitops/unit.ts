@@ -144,7 +144,7 @@ export interface Engine {
   resync(unit: string): boolean;
   /**
    * What a sync of the unit's newest bundle would change now; nothing is written. Undefined when there is no such unit;
-   * UnavailableError when it has no bundle yet.
+   * UnavailableError when it has no bundle yet, or none that was compared with the cluster.
    */
   diff(
     unit: string,

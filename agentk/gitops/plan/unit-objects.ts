@@ -8,6 +8,7 @@ import type { KindName } from '../health/health-checks.ts';
 import type { LiveState } from '../live/live-state.ts';
 import type { Remembered } from '../memory/remembered.ts';
 import { type Sighting, sightingOf } from '../memory/sighting.ts';
+import type { UnitBundle } from '../unit.ts';
 import type { Known } from './plan.ts';
 import { type Outcome, TrackedObject } from './tracked-object.ts';
 
@@ -15,6 +16,8 @@ import { type Outcome, TrackedObject } from './tracked-object.ts';
 export class UnitObjects {
   readonly #assess: (object: LiveObject) => Assessment;
   #objects = new Map<string, TrackedObject>();
+  /** Whose bundle's objects these are, once all that the cluster has of them was seen. */
+  compared: UnitBundle | undefined;
   /** Objects that could not be placed in the cluster, and those that are left alone. Several may have one key. */
   #misplaced: readonly TrackedObject[] = [];
   /** Objects that were the unit's, left Git, and were not seen to be gone. */
