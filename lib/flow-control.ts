@@ -130,8 +130,10 @@ export class ReceiveQueue implements AsyncIterable<Buffer> {
     while (true) {
       const chunk = this.#chunks.shift();
       if (chunk !== undefined) {
+        const bytes = cost(chunk);
+        // Whoever reads it may free its memory.
         yield chunk;
-        this.#read(cost(chunk));
+        this.#read(bytes);
         continue;
       }
       if (this.#failure !== undefined) throw this.#failure.error;

@@ -49,7 +49,7 @@ export class IncomingRequest {
     this.#send({ message: { $case: 'head', value: head } });
   }
 
-  /** Bytes of any number. Resolves when more may be written; rejects when nobody reads any more. */
+  /** Bytes of any number, which are given away. Resolves when more may be written; rejects when nobody reads any more. */
   async writeBytes(bytes: Buffer): Promise<void> {
     for (const piece of pieces(bytes)) await this.write(piece);
   }

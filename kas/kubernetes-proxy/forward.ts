@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Duplex, Readable, Writable } from 'node:stream';
+import { freeBytes } from '../../lib/free-bytes.ts';
 import type { RequestHead } from '../../proto/gen/kas/agent/v1/tunnel.ts';
 import type { AgentRequest } from '../tunnel/agent-request.ts';
 import { answerHeaders } from './headers.ts';
@@ -36,7 +37,7 @@ export async function forward(
   let bytes = 0;
   for await (const chunk of request.body) {
     bytes += chunk.length;
-    if (!response.write(chunk)) await writable(response);
+    if (!write(response, chunk)) await writable(response);
   }
   response.end();
   return { status, bytes };
@@ -77,7 +78,7 @@ export async function forwardUpgrade(
   let bytes = 0;
   for await (const chunk of request.body) {
     bytes += chunk.length;
-    if (!output.write(chunk)) await writable(output);
+    if (!write(output, chunk)) await writable(output);
   }
   output.end();
   return { status, bytes };
@@ -94,6 +95,17 @@ function send(source: Readable, request: AgentRequest): void {
   });
   // The last chunk may still wait for its turn.
   source.once('end', () => void sent.then(() => request.end()));
+}
+
+/** The bytes lie in the memory of the message that brought them, behind not more than this. */
+const MESSAGE_HEAD_BYTES = 12;
+
+/** Writes what came through a tunnel and frees it. Returns whether the stream takes more at once. */
+function write(stream: Writable, chunk: Buffer): boolean {
+  return stream.write(chunk, (error) => {
+    // When writing failed it may go on below.
+    if (error === null || error === undefined) freeBytes(chunk, MESSAGE_HEAD_BYTES);
+  });
 }
 
 /** Resolves when the stream takes more, or is closed. */

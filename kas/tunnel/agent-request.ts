@@ -66,7 +66,7 @@ export class AgentRequest implements Disposable {
     this.#send({ $case: 'head', value: head });
   }
 
-  /** Bytes of any number. Resolves when more may be sent; rejects when the request has ended. */
+  /** Bytes of any number, which are given away. Resolves when more may be sent; rejects when the request has ended. */
   async writeBytes(bytes: Buffer): Promise<void> {
     for (const piece of pieces(bytes)) await this.write(piece);
   }
