@@ -1,4 +1,4 @@
-import { Agent, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
+import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { toError } from '../../lib/errors.ts';
 import type { CallerKind, HttpService } from '../../lib/http-service.ts';
@@ -8,6 +8,10 @@ import { type IncomingRequest, Refusal } from './incoming-request.ts';
 import { writable } from './writable.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
+/** All idle connections may be stale, after which there is a new one. */
+const MAX_TRIES = 5;
+/** RFC 9110, section 9.2.2. */
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
 /** Would lead out of the part of the server that the service's URL names. */
 const DOT_SEGMENT = /(?:^|[/\\])(?:\.|%2e){1,2}(?:[/\\]|$)/i;
 
@@ -45,37 +49,51 @@ export class HttpServices {
   }
 
   async #exchange(url: URL, http: HttpRequest, request: IncomingRequest): Promise<void> {
+    const body = new RequestBody(request);
+    for (let tries = 1; ; tries += 1) {
+      const outgoing = this.#open(url, http, request.signal);
+      try {
+        const answer = await answerOf(outgoing, body);
+        request.answer({ status: answer.statusCode ?? 0, headers: answerHeaders(answer.headers) });
+        for await (const chunk of answer as AsyncIterable<Buffer>) await request.writeBytes(chunk);
+        request.end();
+        return;
+      } catch (error) {
+        request.signal.throwIfAborted();
+        // A server may close an idle connection at the moment at which it is used again (RFC 9112, section 9.3.1).
+        const isStale = outgoing.reusedSocket && IDEMPOTENT.has(http.method) && !body.started && !request.answered;
+        if (!isStale || tries >= MAX_TRIES) throw new Refusal(502, '', `${url.host} does not answer: ${toError(error).message}`);
+      } finally {
+        outgoing.destroy();
+      }
+    }
+  }
+
+  #open(url: URL, http: HttpRequest, signal: AbortSignal): ClientRequest {
     const isSecure = url.protocol === 'https:';
-    const options = {
+    const outgoing = (isSecure ? httpsRequest : httpRequest)(url, {
       method: http.method,
       headers: { ...requestHeaders(http.headers), host: url.host } as OutgoingHttpHeaders,
       agent: this.#agents[isSecure ? 'https:' : 'http:'],
-      signal: request.signal,
+      signal,
       // As it was written: a parsed path might be encoded otherwise.
       path: url.pathname === '/' ? http.path : url.pathname.replace(/\/$/, '') + http.path,
-    };
-    const outgoing = (isSecure ? httpsRequest : httpRequest)(url, options);
-    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-    outgoing.once('response', resolve);
-    outgoing.on('error', reject);
+    });
     outgoing.setTimeout(CONNECT_TIMEOUT_MS);
     outgoing.once('timeout', () => {
       if (outgoing.socket?.connecting !== false)
         outgoing.destroy(new Error(`no connection within ${CONNECT_TIMEOUT_MS / 1000} s`));
     });
-    try {
-      void send(request, outgoing);
-      const answer = await promise;
-      request.answer({ status: answer.statusCode ?? 0, headers: answerHeaders(answer.headers) });
-      for await (const chunk of answer as AsyncIterable<Buffer>) await request.writeBytes(chunk);
-      request.end();
-    } catch (error) {
-      request.signal.throwIfAborted();
-      throw new Refusal(502, '', `${url.host} does not answer: ${toError(error).message}`);
-    } finally {
-      outgoing.destroy();
-    }
+    return outgoing;
   }
+}
+
+async function answerOf(outgoing: ClientRequest, body: RequestBody): Promise<IncomingMessage> {
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+  outgoing.once('response', resolve);
+  outgoing.on('error', reject);
+  void body.send(outgoing);
+  return await promise;
 }
 
 function targetOf({ url }: HttpService, { path }: HttpRequest): URL {
@@ -85,15 +103,26 @@ function targetOf({ url }: HttpService, { path }: HttpRequest): URL {
   return new URL(url);
 }
 
-/** How it ends shows in the answer. */
-async function send(request: IncomingRequest, outgoing: ReturnType<typeof httpRequest>): Promise<void> {
-  try {
-    for await (const chunk of request.body) {
-      if (outgoing.destroyed) return;
-      if (!outgoing.write(chunk)) await writable(outgoing);
+/** The body of a request, which goes to one attempt only once some of it was read. */
+class RequestBody {
+  readonly #request: IncomingRequest;
+  started = false;
+
+  constructor(request: IncomingRequest) {
+    this.#request = request;
+  }
+
+  /** How it ends shows in the answer. */
+  async send(outgoing: ClientRequest): Promise<void> {
+    try {
+      for await (const chunk of this.#request.body) {
+        this.started = true;
+        if (outgoing.destroyed) return;
+        if (!outgoing.write(chunk)) await writable(outgoing);
+      }
+      outgoing.end();
+    } catch {
+      outgoing.destroy();
     }
-    outgoing.end();
-  } catch {
-    outgoing.destroy();
   }
 }

@@ -7,7 +7,7 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { useCluster } from '../harness/cluster.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 import { OTHER_PROJECT, PROJECT, TunnelStack } from './tunnel-stack.ts';
@@ -26,6 +26,8 @@ let server: Server;
 let user: string;
 const seen: { readonly url: string; readonly headers: IncomingHttpHeaders }[] = [];
 const held: ServerResponse[] = [];
+const used = new WeakSet<Socket>();
+let closed = 0;
 
 beforeAll(async () => {
   server = createServer((request, response) => {
@@ -34,6 +36,7 @@ beforeAll(async () => {
     else if (request.url?.startsWith('/prom/api/v1/query_range') === true)
       response.setHeader('content-type', 'application/json').end(RANGE);
     else if (request.url === '/prom/endless') sendForEver(response);
+    else if (request.url === '/prom/once') answerOnce(request, response);
     else response.writeHead(404).end('not here');
   });
   server.listen(0, '127.0.0.1');
@@ -72,6 +75,17 @@ http_services:
   - { name: prometheus, url: "http://127.0.0.1:${port}/prom", methods: [GET] }
   - { name: gone, url: "http://127.0.0.1:1", callers: [user, job] }
 `;
+}
+
+/** A connection that is used for it again is closed, as one that was idle for too long. */
+function answerOnce({ socket }: IncomingMessage, response: ServerResponse): void {
+  if (used.has(socket)) {
+    socket.destroy();
+    closed += 1;
+  } else {
+    used.add(socket);
+    response.end('once');
+  }
 }
 
 function sendForEver(response: ServerResponse): void {
@@ -256,6 +270,15 @@ test('a range query through kas answers byte for byte as directly, and no creden
   const last = seen.at(-1);
   expect(last?.url).toBe(`/prom${path}`);
   for (const name of ['authorization', 'cookie', 'x-remote-user']) expect(last?.headers[name]).toBeUndefined();
+});
+
+test('a server that closes a connection as it is used again is asked again', async () => {
+  const isClosed = async (): Promise<boolean> => {
+    const answer = await ask('/-/services/prometheus/once');
+    expect([answer.status, await answer.text()]).toEqual([200, 'once']);
+    return closed > 0;
+  };
+  await waitUntil(isClosed, { what: 'a connection to be used again' });
 });
 
 test('a client that goes away ends the request in the cluster', async () => {

@@ -16,19 +16,28 @@ const waiting: ServerResponse[] = [];
 
 const server = createServer((request, response) => {
   const [, what, number = ''] = /^\/(\w+)\/(\d+)$/.exec(request.url ?? '') ?? [];
-  if (what === 'bytes') void send(Number(number), response);
+  if (what === 'bytes') send(Number(number), response);
   else if (what === 'together') answerTogether(Number(number), response);
   else response.writeHead(404).end();
 });
 
-async function send(bytes: number, response: ServerResponse): Promise<void> {
+function send(bytes: number, response: ServerResponse): void {
   response.setHeader('content-length', bytes);
-  const gone = once(response, 'close');
-  for (let sent = 0; sent < bytes && !response.destroyed; sent += CHUNK.length) {
-    const chunk = bytes - sent < CHUNK.length ? CHUNK.subarray(0, bytes - sent) : CHUNK;
-    if (!response.write(chunk)) await Promise.race([once(response, 'drain'), gone]);
-  }
-  response.end();
+  let sent = 0;
+  const more = (): void => {
+    while (sent < bytes) {
+      const chunk = bytes - sent < CHUNK.length ? CHUNK.subarray(0, bytes - sent) : CHUNK;
+      sent += chunk.length;
+      if (!response.write(chunk)) {
+        // Never, when the client goes away.
+        response.once('drain', more);
+        return;
+      }
+    }
+    response.end();
+  };
+  response.on('error', () => undefined);
+  more();
 }
 
 function answerTogether(count: number, response: ServerResponse): void {
