@@ -23,6 +23,8 @@ export interface TunnelStackOptions {
   readonly kasSeenByAgent?: string;
   /** Whether the proxy speaks plain HTTP: enough for all but kubectl, which then sends no token. */
   readonly plain?: boolean;
+  /** Added to kas' configuration: below `agent.gitops`, and at its top. */
+  readonly kasYaml?: { readonly gitops: string; readonly top: string };
 }
 
 export interface KubectlRun {
@@ -79,7 +81,10 @@ export class TunnelStack implements AsyncDisposable {
       projects: [PROJECT, OTHER_PROJECT],
       pollPeriodMs: 500,
       notifications: true,
-      kasYaml: { agent: `  kubernetes_api: { listen: ${listen} }\n` },
+      kasYaml: {
+        agent: `${options.kasYaml?.gitops ?? ''}  kubernetes_api: { listen: ${listen} }\n`,
+        top: options.kasYaml?.top ?? '',
+      },
       registryYaml: REGISTRY,
       ...(options.kasSeenByAgent === undefined ? {} : { kasSeenByAgent: options.kasSeenByAgent }),
     });
