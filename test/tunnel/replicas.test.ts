@@ -100,6 +100,7 @@ test('a watch tells changes as they happen through a replica that has not the ag
   await prints(/ADDED +watched/);
   await cluster.kubectl(args('delete', 'configmap', 'watched'));
   await prints(/DELETED +watched/);
+  expect(watch.errors).toBe('');
 });
 
 test.each([
