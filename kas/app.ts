@@ -1,25 +1,15 @@
 import { Kustomize } from 'kustomize-ts';
 import { aborted } from '../lib/abort.ts';
 import { formatListenAddress } from '../lib/config-types.ts';
-import type { GrpcListener, GrpcService } from '../lib/grpc/listener.ts';
-import { Handlers } from '../lib/grpc/serve.ts';
+import type { GrpcListener } from '../lib/grpc/listener.ts';
 import type { Logger } from '../lib/log.ts';
 import { ObservabilityServer } from '../lib/observability-server.ts';
 import { type Part, runStages } from '../lib/stages.ts';
 import { VERSION } from '../lib/version.ts';
-import { AgentConfigurationService } from '../proto/gen/gitlab/agent/agent_configuration/agent_configuration.ts';
-import { GitlabAccessService } from '../proto/gen/gitlab/agent/gitlab_access/rpc.ts';
-import { GitopsService } from '../proto/gen/gitlab/agent/gitops/gitops.ts';
-import { SessionService } from '../proto/gen/kas/agent/v1/session.ts';
 import { GitConfigurationSource } from './agent-configuration/git-configuration-source.ts';
-import { AgentAuth } from './agent-server/agent-auth.ts';
-import { AgentLimits } from './agent-server/agent-limits.ts';
 import { createAgentListener } from './agent-server/agent-listener.ts';
+import { serveAgents } from './agent-server/serve-agents.ts';
 import { CallForwarder } from './agent-services/forward-calls.ts';
-import { BundleCache } from './agent-session/bundle-cache.ts';
-import { createSessionService } from './agent-session/session-service.ts';
-import { Sessions } from './agent-session/sessions.ts';
-import { Transfers } from './agent-session/transfers.ts';
 import { ApiAuth, readApiSecret } from './api-server/api-auth.ts';
 import { createApiListener } from './api-server/api-listener.ts';
 import { serveApi } from './api-server/api-services.ts';
@@ -27,12 +17,8 @@ import type { PollHandler } from './change-detection/poll-queue.ts';
 import { RefWatcher } from './change-detection/ref-watcher.ts';
 import type { KasConfig } from './config/kas-config.ts';
 import { GitalyClientPool } from './gitaly/gitaly-client-pool.ts';
-import { createGitlabAccessService } from './gitlab-access/gitlab-access-service.ts';
-import { createAgentConfigurationService } from './gitlab-agent/configuration-service.ts';
-import { createGitopsService } from './gitlab-agent/gitops-service.ts';
-import { ConfigurationReporter } from './gitlab-api/configuration-reporter.ts';
 import type { GitlabClient } from './gitlab-api/gitlab-client.ts';
-import { UsageReporter } from './gitlab-api/usage-reporter.ts';
+import { openGitlabReports } from './gitlab-api/open-reports.ts';
 import { GitlabAccess } from './kubernetes-proxy/gitlab-access.ts';
 import { createKubernetesProxy, fileAccess } from './kubernetes-proxy/open-kubernetes-proxy.ts';
 import { openLiveChanges } from './live-changes/open-live-changes.ts';
@@ -42,14 +28,11 @@ import { type OpenedRegistry, openRegistry } from './registry/open-registry.ts';
 import type { Registry } from './registry/registry.ts';
 import { openSharedState } from './shared-state.ts';
 import type { StateBackend } from './state-backend.ts';
-import { SyncLog } from './sync-status/sync-log.ts';
-import { SyncStatusRecorder } from './sync-status/sync-status-recorder.ts';
 import { type AgentTunnels, openAgentTunnels } from './tunnel/agent-tunnels.ts';
-import { tunnelDefinition } from './tunnel/tunnel-definition.ts';
 import { TunnelRegistry } from './tunnel/tunnel-registry.ts';
-import { createTunnelService } from './tunnel/tunnel-service.ts';
 import { OverriddenConfigurations } from './unit-operations/overridden-configurations.ts';
 import { BlobCache } from './units/blob-cache.ts';
+import { BlobFolder } from './units/blob-folder.ts';
 import { GitUnitSource } from './units/git-unit-source.ts';
 import { TreeListings } from './units/tree-listings.ts';
 import { UnitRenderer } from './units/unit-renderer.ts';
@@ -59,60 +42,31 @@ import { openWebhooks } from './webhooks/open-webhooks.ts';
 const CALL_GRACE_MS = 1_000;
 /** As calls, for as many agents as one kas may have. */
 const AGENT_GRACE_MS = 10_000;
-/** Sessions end one after the other within this, so that agents do not all come to another replica at once. */
-const SESSION_DRAIN_MS = 7_000;
 const STAGE_GRACE_MS = AGENT_GRACE_MS + 1_000;
 /** A restarted agent is back before its units are forgotten. */
 const UNIT_LINGER_MS = 60_000;
 const BLOB_CACHE_BYTES = 128 << 20;
-const BUNDLE_CACHE_BYTES = 256 << 20;
-const TRANSFER_BYTES = 64 << 20;
 const LISTING_BYTES = 64 << 20;
 const CONCURRENT_POLLS = 32;
 
 /** Runs kas until the signal fires. Throws UserError when something it was given is wrong, before it serves anything. */
 export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal): Promise<void> {
-  const { registry, tokenCheckPeriodMs, file: fileRegistry, gitlab: gitlabClient } = await openRegistry(config, log);
+  const opened = await openRegistry(config, log);
+  const { registry, file: fileRegistry, gitlab: gitlabClient } = opened;
   const apiSecret = await readApiSecret(
     config.api.listen.authenticationSecretFile,
     config.api.listen.authenticationSecretEncoding,
   );
   const shared = await openSharedState(config, { graceMs: CALL_GRACE_MS, concurrentPolls: CONCURRENT_POLLS, log });
-  const { overrides, tracker, store } = shared;
+  const { overrides, tracker, store, commands } = shared;
   const metrics = new KasMetrics(() => tracker.size);
-  const sources = createSources(config, registry, shared, metrics, log);
+  const { blobCache } = config.agent.gitops;
+  const folder = blobCache && (await BlobFolder.open({ ...blobCache, log }));
+  const sources = createSources({ config, registry, shared, metrics, folder, log });
   const agentListener = createAgentListener({ ...config.agent.listen, graceMs: AGENT_GRACE_MS });
   const apiListener = createApiListener({ ...config.api.listen, graceMs: CALL_GRACE_MS });
-  const { livenessUrlPath, readinessUrlPath, listen } = config.observability;
-  const observability = new ObservabilityServer({
-    ...listen,
-    livenessUrlPath,
-    readinessUrlPath,
-    metrics,
-    log,
-    isServing: () => shared.isConnected,
-  });
-
-  const agentAuth = new AgentAuth(registry, new AgentLimits(config.agent.listen.limits));
-  const agentHandlers = new Handlers(log, agentListener.forced);
-  const usage = createUsageReporter(config, gitlabClient, log);
-  const configurationReports = gitlabClient && new ConfigurationReporter({ client: gitlabClient, log });
-  const reporters = [usage, configurationReports].filter((part) => part !== undefined);
-  const sessions = {
-    registry,
-    configurations: new OverriddenConfigurations(
-      configurationReports?.reporting(sources.configurations) ?? sources.configurations,
-      overrides,
-    ),
-    units: sources.units,
-    tracker,
-    reports: new SyncStatusRecorder(store, new SyncLog(log)),
-    log,
-    draining: agentListener.draining,
-    maxConnectionAgeMs: config.agent.listen.maxConnectionAgeMs,
-    tokenCheckPeriodMs,
-  };
-  const counted = usage?.counting(metrics) ?? metrics;
+  const observability = createObservability(config, shared, metrics, log);
+  const reports = openGitlabReports(config, gitlabClient, log);
   const tunnels = new TunnelRegistry();
   const agents = openAgentTunnels(tunnels, tracker, shared.privateApi, log);
   const live = openLiveChanges(config.liveChanges, {
@@ -121,45 +75,25 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
     apiSecret,
     log,
   });
-  const bundles = new BundleCache(BUNDLE_CACHE_BYTES);
-  const native = createSessionService(agentHandlers, agentAuth, {
-    ...sessions,
-    bundles,
-    transfers: new Transfers(TRANSFER_BYTES),
-    sessions: new Sessions(agentListener.draining, SESSION_DRAIN_MS),
-    commands: shared.agentCommands,
+  serveAgents(agentListener, {
+    config,
+    opened,
+    shared,
+    configurations: new OverriddenConfigurations(reports.reporting(sources.configurations), overrides),
+    units: sources.units,
     tunnels,
     liveChanges: live.followers,
-    metrics: counted,
-    version: VERSION,
-  });
-  const gitlab = { ...sessions, metrics: counted, authenticator: agentAuth, maxPaths: config.agent.gitops.limits.maxPaths };
-  agentListener.serve([
-    { definition: SessionService, handlers: native },
-    { definition: tunnelDefinition, handlers: createTunnelService(agentHandlers, agentAuth, tunnels, agentListener.draining) },
-    { definition: AgentConfigurationService, handlers: createAgentConfigurationService(agentHandlers, gitlab) },
-    { definition: GitopsService, handlers: createGitopsService(agentHandlers, gitlab) },
-    ...gitlabAccess(agentHandlers, agentAuth, gitlabClient, config.gitlab),
-  ]);
-  const { commands } = shared;
-  const auth = new ApiAuth(apiSecret);
-  const api = {
-    auth,
-    store,
-    directory: registry,
-    overrides,
-    commands,
-    tracker,
-    gitaly: sources.gitaly,
-    pushes: sources.refs,
-    changes: live.changes,
+    metrics: reports.counting(metrics),
     log,
-  };
-  const handlers = await serveApi(apiListener, api);
+  });
+  const { gitaly, refs: pushes } = sources;
+  const auth = new ApiAuth(apiSecret);
+  const state = { store, overrides, commands, tracker, changes: live.changes };
+  const handlers = await serveApi(apiListener, { ...state, auth, directory: registry, gitaly, pushes, log });
   const forwarder = new CallForwarder(auth, agents);
   apiListener.serveOthers((method) => handlers.bidi((messages, call) => forwarder.forward(method, messages, call)));
 
-  const webhooks = await openWebhooks(config.webhooks, { pushes: sources.refs, remotes: fileRegistry, log });
+  const webhooks = await openWebhooks(config.webhooks, { pushes, remotes: fileRegistry, log });
   const proxy = openProxy(config, { agents, fileRegistry, gitlabClient, sources, log });
 
   await runStages(
@@ -167,7 +101,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
       [observability],
       [...shared.servers],
       [...shared.parts],
-      [sources, registryPart(registry, gitlabClient), ...reporters],
+      [sources, registryPart(registry, gitlabClient), ...reports.parts],
       [agentListener, apiListener, ...(proxy === undefined ? [] : [proxy]), ...webhooks, ...live.servers],
       [announcement(agentListener, apiListener, observability, log)],
     ],
@@ -184,8 +118,18 @@ interface Sources extends Part {
   readonly configurations: GitConfigurationSource;
 }
 
+interface SourceDeps {
+  readonly config: KasConfig;
+  readonly registry: Registry;
+  readonly shared: StateBackend;
+  readonly metrics: KasMetrics;
+  /** Contents of files that outlive kas. */
+  readonly folder: BlobFolder | undefined;
+  readonly log: Logger;
+}
+
 /** What comes from Git. */
-function createSources(config: KasConfig, registry: Registry, shared: StateBackend, metrics: KasMetrics, log: Logger): Sources {
+function createSources({ config, registry, shared, metrics, folder, log }: SourceDeps): Sources {
   const gitaly = new GitalyClientPool({ ...config.gitaly, metrics });
   const refs = new RefWatcher({
     gitaly,
@@ -203,7 +147,7 @@ function createSources(config: KasConfig, registry: Registry, shared: StateBacke
   );
   const { pollPeriodMs, limits } = config.agent.gitops;
   const kustomize = createKustomize(config);
-  const cache = new BlobCache(BLOB_CACHE_BYTES);
+  const cache = new BlobCache(BLOB_CACHE_BYTES, folder);
   const listings = new TreeListings(LISTING_BYTES);
   const renderer = new UnitRenderer({ gitaly, limits, cache, listings, metrics, kustomize });
   const units = new GitUnitSource({ refs, renderer, pollPeriodMs, lingerMs: UNIT_LINGER_MS, log });
@@ -225,6 +169,7 @@ function createSources(config: KasConfig, registry: Registry, shared: StateBacke
       await kustomize.close();
       await refs.close();
       gitaly.close();
+      await folder?.close();
     },
   };
 }
@@ -257,25 +202,14 @@ function openProxy(config: KasConfig, { agents, fileRegistry, gitlabClient, sour
   return createKubernetesProxy({ config: kubernetesApi, agents, access, graceMs: CALL_GRACE_MS, log });
 }
 
-/** Without GitLab there is nothing that agents could ask of it. */
-function gitlabAccess(
-  handlers: Handlers,
-  authenticator: AgentAuth,
-  client: GitlabClient | undefined,
-  config: KasConfig['gitlab'],
-): GrpcService[] {
-  if (client === undefined || config === undefined) return [];
-  const deps = { authenticator, client, allowedPaths: config.allowedModulePaths };
-  return [{ definition: GitlabAccessService, handlers: createGitlabAccessService(handlers, deps) }];
-}
-
-function createUsageReporter(
-  { observability }: KasConfig,
-  client: GitlabClient | undefined,
+function createObservability(
+  { observability: { listen, livenessUrlPath, readinessUrlPath } }: KasConfig,
+  shared: StateBackend,
+  metrics: KasMetrics,
   log: Logger,
-): UsageReporter | undefined {
-  const periodMs = observability.usageReportingPeriodMs;
-  return client === undefined || periodMs === 0 ? undefined : new UsageReporter({ client, periodMs, log });
+): ObservabilityServer {
+  const isServing = (): boolean => shared.isConnected;
+  return new ObservabilityServer({ ...listen, livenessUrlPath, readinessUrlPath, metrics, log, isServing });
 }
 
 function registryPart(registry: OpenedRegistry['registry'], gitlab: OpenedRegistry['gitlab']): Part {

@@ -179,8 +179,9 @@ export class ConfigurationProject {
     const { cache, maxFileBytes } = this.#deps;
     const contents = new Map<string, Blob>();
     const missing = new Map<string, FileEntry>();
+    const known = await cache.getAll(files.map(({ oid }) => oid));
     for (const file of files) {
-      const data = cache.get(file.oid);
+      const data = known.get(file.oid);
       if (data === undefined) missing.set(file.oid, file);
       else
         contents.set(

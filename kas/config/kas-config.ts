@@ -24,6 +24,8 @@ export interface KasConfig {
       readonly projectInfoCache: CacheTtlConfig;
       /** What people set over the configuration of units. */
       readonly overridesFile: string;
+      /** Where contents of files are kept on disk; undefined: nowhere. */
+      readonly blobCache: { readonly folder: string; readonly maxBytes: number } | undefined;
       readonly limits: ManifestLimits;
       readonly kustomize: KustomizeConfig;
     };

@@ -68,10 +68,16 @@ test('defaults are those of the documentation', () => {
     pollPeriodMs: 20_000,
     projectInfoCache: { ttlMs: 60_000, errorTtlMs: 60_000 },
     overridesFile: '/etc/kas/unit-overrides.json',
+    blobCache: undefined,
     limits: { maxFileBytes: 5 << 20, maxTotalBytes: 20 << 20, maxPaths: 100, maxFiles: 20_000 },
     kustomize: { timeLimitMs: 30_000, memoryLimitBytes: 512 << 20, maxConcurrentBuilds: 2 },
   });
   expect(config.gitaly.perServerRateLimit).toEqual({ refillPerSecond: 200, bucketSize: 200 });
+});
+
+test('contents of files are kept on disk where a folder is named', () => {
+  const config = parseKasConfig(`agent: {gitops: {blob_cache: {folder: blobs}}}\n${REQUIRED}`, '/etc/kas/config.yaml');
+  expect(config.agent.gitops.blobCache).toEqual({ folder: '/etc/kas/blobs', maxBytes: 1 << 30 });
 });
 
 test('relative paths start at the folder of the file, absolute ones stay', () => {

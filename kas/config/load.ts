@@ -55,6 +55,10 @@ function compile(file: KasConfigFile, folder: string): KasConfig {
         pollPeriodMs: agent.gitops.poll_period,
         projectInfoCache: { ttlMs: agent.gitops.project_info_cache_ttl, errorTtlMs: agent.gitops.project_info_cache_error_ttl },
         overridesFile: resolve(folder, agent.gitops.overrides_file),
+        blobCache: agent.gitops.blob_cache && {
+          folder: resolve(folder, agent.gitops.blob_cache.folder),
+          maxBytes: agent.gitops.blob_cache.max_size,
+        },
         limits: {
           maxFileBytes: agent.gitops.max_manifest_file_size,
           maxTotalBytes: agent.gitops.max_total_manifest_file_size,

@@ -52,6 +52,7 @@ const gitops = z.strictObject({
   project_info_cache_ttl: cacheTtl,
   project_info_cache_error_ttl: cacheTtl,
   overrides_file: file.default('unit-overrides.json'),
+  blob_cache: z.strictObject({ folder: file, max_size: byteSize({ min: 1 << 20 }).prefault('1Gi') }).optional(),
   max_manifest_file_size: byteSize({ min: 1 }).prefault('5Mi'),
   max_total_manifest_file_size: byteSize({ min: 1 }).prefault('20Mi'),
   max_number_of_paths: z.int().min(1).default(100),

@@ -24,8 +24,9 @@ export async function readFiles(
   const size = new SizeCheck(limits);
   const contents = new Map<string, Buffer>();
   const missing = new Map<string, FileEntry>();
+  const known = await cache.getAll(files.map(({ oid }) => oid));
   for (const file of files) {
-    const cached = cache.get(file.oid);
+    const cached = known.get(file.oid);
     if (cached === undefined) {
       if (!missing.has(file.oid)) missing.set(file.oid, file);
       continue;
