@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { build } from 'esbuild';
+import { build, type Plugin } from 'esbuild';
 
 const REPOSITORY = join(import.meta.dirname, '..');
 
@@ -9,6 +9,24 @@ const PROGRAMS = { kas: 'kas/main.ts', agentk: 'agentk/main.ts', 'kas-gitserver'
 
 /** CommonJS packages ask for `require`, which modules do not have. */
 const BANNER = "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);";
+
+/**
+ * Leaves out of the bundles what client-node needs for its own requests, a third of agentk's text: agentk takes credentials
+ * from it and sends its requests itself. Whoever should use one of them all the same gets an error that says so.
+ */
+const withoutClient: Plugin = {
+  name: 'without-client',
+  setup(bundler) {
+    bundler.onResolve({ filter: /^(?:undici|\.\/gen\/index\.js)$/ }, ({ path, importer }) =>
+      importer.endsWith('/@kubernetes/client-node/dist/config.js') ? { path, namespace: 'unused' } : undefined,
+    );
+    bundler.onLoad({ filter: /.*/, namespace: 'unused' }, ({ path }) => ({
+      contents: `class Unused { constructor() { throw new Error(${JSON.stringify(`${path} is not in this image`)}); } }
+        const createConfiguration = () => new Unused();
+        export { Unused as Agent, Unused as ProxyAgent, Unused as ServerConfiguration, createConfiguration };`,
+    }));
+  },
+};
 
 export interface NpmPackage {
   readonly name: string;
@@ -45,6 +63,7 @@ export async function bundlePrograms(node: string): Promise<Programs> {
     legalComments: 'none',
     logLevel: 'warning',
     banner: { js: BANNER },
+    plugins: [withoutClient],
   });
   const bundles = result.outputFiles.map(({ path, text }): [string, Buffer] => {
     const name = path.slice(path.lastIndexOf('/') + 1, -'.js'.length);
