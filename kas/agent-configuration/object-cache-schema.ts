@@ -21,7 +21,10 @@ const selection = z
       .describe(
         'what is kept of each object, such as `status.phase`; left out, everything but managedFields (of Secrets: no data and no annotations)',
       ),
-    stream: z.boolean().default(false).describe('send changes on as they happen, see [live changes](object-cache.md#live-changes)'),
+    stream: z
+      .boolean()
+      .default(false)
+      .describe('send changes on as they happen, see [live changes](object-cache.md#live-changes)'),
   })
   .superRefine(({ api_group, kind, stream }, context) => {
     if (stream && api_group === '' && kind === 'Secret')

@@ -204,7 +204,7 @@ it('stops beside somebody who connects and says nothing, over TLS', async () => 
   socket.on('error', () => undefined);
   await once(socket, 'connect');
   end.abort();
-  await ended;
+  await expect(ended).resolves.toBeUndefined();
   await closed;
 });
 
