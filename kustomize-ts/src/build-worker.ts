@@ -15,7 +15,8 @@ let sandbox: Sandbox | undefined;
 function askOtherSide(question: Question): Answer {
   Atomics.store(flag, 0, 0);
   filePort.postMessage(question);
-  Atomics.wait(flag, 0, 0);
+  // The call that woke us may be that of the answer before, which is made after the flag was set.
+  while (Atomics.load(flag, 0) === 0) Atomics.wait(flag, 0, 0);
   return (receiveMessageOnPort(filePort) as { message: Answer }).message;
 }
 
