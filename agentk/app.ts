@@ -2,8 +2,8 @@ import { createLogger, type Logger } from '../lib/log.ts';
 import { type Part, runStages } from '../lib/stages.ts';
 import type { AgentkFlags } from './config/flags.ts';
 import { agentIdentity } from './gitlab-kas/agent-identity.ts';
-import { GitlabSession } from './gitlab-kas/gitlab-session.ts';
-import { readUnitSettings, type UnitSettings } from './gitlab-kas/unit-settings.ts';
+import { lazyGitlabSession, loadUnitSettings } from './gitlab-kas/lazy-gitlab-session.ts';
+import type { UnitSettings } from './gitlab-kas/unit-settings.ts';
 import { gitopsService } from './gitops/agent-service.ts';
 import { createEngine } from './gitops/engine.ts';
 import { EventHub } from './gitops/events/event-hub.ts';
@@ -33,7 +33,8 @@ const VERSION_TIMEOUT_MS = 2_000;
 
 interface Setup {
   readonly flags: AgentkFlags;
-  readonly settings: UnitSettings;
+  /** Of `--unit-settings`. */
+  readonly settings: UnitSettings | undefined;
   readonly readiness: Readiness;
   readonly log: Logger;
 }
@@ -43,7 +44,7 @@ export async function runAgentk(flags: AgentkFlags, signal: AbortSignal): Promis
   const log = createLogger('agentk', flags.logLevel);
   parseKasUrl(flags.kasAddress);
   const access = loadKubeConfig(flags);
-  const settings = await readUnitSettings(flags.unitSettingsFile);
+  const settings = flags.unitSettingsFile === undefined ? undefined : await loadUnitSettings(flags.unitSettingsFile);
   log.info('agentk starts', { address: flags.kasAddress, namespace: flags.namespace });
   const work = async (readiness: Readiness, stop: AbortSignal): Promise<void> =>
     await runReplica({ flags, settings, readiness, log }, access, stop);
@@ -115,7 +116,7 @@ async function runAgent(setup: Setup, cluster: KubeCluster, signal: AbortSignal)
         .version(AbortSignal.any([callSignal, AbortSignal.timeout(VERSION_TIMEOUT_MS)]))
         .catch(() => ''),
     }),
-    older: new GitlabSession({
+    older: lazyGitlabSession({
       open: () => openKasChannel(address, { gzip: true }),
       meta,
       identify: (told, callSignal) => agentIdentity({ told, given: flags.agentId, place }, cluster, callSignal),

@@ -7,6 +7,9 @@ const REPOSITORY = join(import.meta.dirname, '..');
 /** Command by the source that it starts with. */
 const PROGRAMS = { kas: 'kas/main.ts', agentk: 'agentk/main.ts', 'kas-gitserver': 'kas/gitserver/main.ts' } as const;
 
+/** By command, one at most. Each thread that V8 has for its own work costs memory; agentk has little of it beside garbage collection. */
+const NODE_FLAGS: Readonly<Record<string, string>> = { agentk: ' --v8-pool-size=1' };
+
 /** CommonJS packages ask for `require`, which modules do not have. */
 const BANNER = "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);";
 
@@ -67,7 +70,8 @@ export async function bundlePrograms(node: string): Promise<Programs> {
   });
   const bundles = result.outputFiles.map(({ path, text }): [string, Buffer] => {
     const name = path.slice(path.lastIndexOf('/') + 1, -'.js'.length);
-    return [name, Buffer.from(text.replace(/^#!.*/, `#!${node}`))];
+    const flags = NODE_FLAGS[name] ?? '';
+    return [name, Buffer.from(text.replace(/^#!.*/, `#!${node}${flags}`))];
   });
   return { bundles: new Map(bundles), packages: await packagesOf(Object.keys(result.metafile.inputs)) };
 }

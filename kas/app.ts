@@ -1,7 +1,7 @@
 import { Kustomize } from 'kustomize-ts';
 import { aborted } from '../lib/abort.ts';
-import { formatListenAddress } from '../lib/config-types.ts';
 import type { GrpcListener } from '../lib/grpc/listener.ts';
+import { formatListenAddress } from '../lib/listen-address.ts';
 import type { Logger } from '../lib/log.ts';
 import { ObservabilityServer } from '../lib/observability-server.ts';
 import { type Part, runStages } from '../lib/stages.ts';

@@ -1,4 +1,5 @@
-import { byteSize, durationMs, formatListenAddress, listenAddress } from './config-types.ts';
+import { byteSize, durationMs, listenAddress } from './config-types.ts';
+import { formatListenAddress } from './listen-address.ts';
 
 describe('durationMs', () => {
   it.each([

@@ -1,10 +1,9 @@
 import { z } from 'zod';
+import { formatDuration, parseDuration } from './duration.ts';
+import { type ListenAddress, parseListenAddress } from './listen-address.ts';
 
 /** Timers hold at most this many milliseconds (24.8 days); beyond it they would fire at once. */
 const longestTimerMs = 2 ** 31 - 1;
-
-const unitMs = { h: 3_600_000, m: 60_000, s: 1000, ms: 1, us: 1e-3, µs: 1e-3, ns: 1e-6 } as const;
-type DurationUnit = keyof typeof unitMs;
 
 /**
  * A duration as Go and protobuf's JSON write it (`20s`, `1.5s`, `1h30m`, `300ms`, `0s`), read to whole milliseconds, rounded.
@@ -27,22 +26,6 @@ export function durationMs(
     }
     return value;
   });
-}
-
-/** Milliseconds, rounded; undefined when the text is no duration. */
-export function parseDuration(text: string): number | undefined {
-  if (text === '0') return 0;
-  if (text.length > 50 || !/^(?:(?:\d+(?:\.\d*)?|\.\d+)(?:h|ms|m|us|µs|ns|s))+$/.test(text)) return undefined;
-  let sum = 0;
-  for (const [, amount = '', unit = ''] of text.matchAll(/([\d.]+)([a-zµ]+)/g))
-    sum += Number(amount) * unitMs[unit as DurationUnit];
-  return Math.round(sum);
-}
-
-function formatDuration(ms: number): string {
-  if (ms % unitMs.h === 0 && ms > 0) return `${ms / unitMs.h}h`;
-  if (ms % unitMs.m === 0 && ms > 0) return `${ms / unitMs.m}m`;
-  return ms % unitMs.s === 0 ? `${ms / unitMs.s}s` : `${ms}ms`;
 }
 
 const unitBytes = {
@@ -84,28 +67,12 @@ function parseByteSize(text: string): number | undefined {
   return match === null ? undefined : Number(match[1]) * unitBytes[match[2] as ByteUnit];
 }
 
-/** Where a server listens. */
-export interface ListenAddress {
-  /** A name or IP address, without brackets. */
-  readonly host: string;
-  /** 0 lets the system choose. */
-  readonly port: number;
-}
-
-/** `host:port`, `:port` (all IPv4 interfaces) or `[IPv6]:port`. */
+/** As `parseListenAddress` takes it. */
 export function listenAddress(): z.ZodPipe<z.ZodString, z.ZodTransform<ListenAddress, string>> {
   return z.string().transform((text, context) => {
-    const match = /^(?:\[([0-9a-fA-F:.]+)\]|([\w.-]*)):(\d{1,5})$/.exec(text);
-    const port = Number(match?.[3]);
-    if (match === null || port > 65_535) {
-      context.addIssue('must be an address with a port; write it like 127.0.0.1:8150, :8150 or [::1]:8150');
-      return z.NEVER;
-    }
-    return { host: match[1] ?? (match[2] || '0.0.0.0'), port };
+    const address = parseListenAddress(text);
+    if (address !== undefined) return address;
+    context.addIssue('must be an address with a port; write it like 127.0.0.1:8150, :8150 or [::1]:8150');
+    return z.NEVER;
   });
-}
-
-/** `127.0.0.1:8150`, `[::1]:8150`. */
-export function formatListenAddress({ host, port }: ListenAddress): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -1,6 +1,6 @@
 import type { AddressInfo, Server } from 'node:net';
-import { formatListenAddress, type ListenAddress } from './config-types.ts';
 import { toError, UserError } from './errors.ts';
+import { formatListenAddress, type ListenAddress } from './listen-address.ts';
 
 /** Connections that wait to be accepted: all agents of a kas that went away come at once. Linux allows as many by default. */
 const BACKLOG = 4_096;

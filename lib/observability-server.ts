@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { aborted } from './abort.ts';
-import type { ListenAddress } from './config-types.ts';
 import { toError } from './errors.ts';
 import { listen } from './listen.ts';
+import type { ListenAddress } from './listen-address.ts';
 import type { Logger } from './log.ts';
 import type { Part } from './stages.ts';
 

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
-import { type ListenAddress, listenAddress, parseDuration } from '../../lib/config-types.ts';
+import { parseDuration } from '../../lib/duration.ts';
 import { UserError } from '../../lib/errors.ts';
+import { type ListenAddress, parseListenAddress } from '../../lib/listen-address.ts';
 import type { LogLevel } from '../../lib/log.ts';
 
 /** What agentk is told at its start. Everything else comes from Git, through kas. */
@@ -139,9 +140,13 @@ function agentId(text: string | undefined): number | undefined {
 }
 
 function observabilityAddress(text: string | undefined): ListenAddress | undefined {
-  const address = listenAddress().optional().safeParse(text);
-  if (!address.success) throw invalid(`--observability-address ${address.error.issues[0]?.message}, not "${text}"`);
-  return address.data;
+  if (text === undefined) return undefined;
+  const address = parseListenAddress(text);
+  if (address === undefined)
+    throw invalid(
+      `--observability-address must be an address with a port; write it like 127.0.0.1:8150, :8150 or [::1]:8150, not "${text}"`,
+    );
+  return address;
 }
 
 function required(value: string | undefined, flag: string): string {

@@ -1,4 +1,4 @@
-import type { ListenAddress } from '../../lib/config-types.ts';
+import type { ListenAddress } from '../../lib/listen-address.ts';
 import type { Logger } from '../../lib/log.ts';
 import { ObservabilityServer } from '../../lib/observability-server.ts';
 import { runStages } from '../../lib/stages.ts';

@@ -1,4 +1,4 @@
-import type { ListenAddress } from '../../lib/config-types.ts';
+import type { ListenAddress } from '../../lib/listen-address.ts';
 import { framesInterceptor } from '../../lib/grpc/frames.ts';
 import { GrpcListener } from '../../lib/grpc/listener.ts';
 

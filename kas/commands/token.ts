@@ -1,4 +1,4 @@
-import { parseDuration } from '../../lib/config-types.ts';
+import { parseDuration } from '../../lib/duration.ts';
 import { UserError } from '../../lib/errors.ts';
 import { type AccessTokenOwner, createAccessToken, revokeAccessTokens } from '../registry/access-tokens.ts';
 import { createAgentToken, revokeAgentTokens } from '../registry/agent-tokens.ts';

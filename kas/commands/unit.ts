@@ -1,4 +1,4 @@
-import { parseDuration } from '../../lib/config-types.ts';
+import { parseDuration } from '../../lib/duration.ts';
 import { UserError } from '../../lib/errors.ts';
 import { callUnary } from '../../lib/grpc/call.ts';
 import { UnitsServiceClient } from '../../proto/gen/kas/api/v1/units.ts';

@@ -1,4 +1,4 @@
-import type { ListenAddress } from '../../lib/config-types.ts';
+import type { ListenAddress } from '../../lib/listen-address.ts';
 import type { LogLevel } from '../../lib/log.ts';
 
 /** What kas works by: the configuration file with defaults filled in, units in the names, paths absolute. Frozen. */

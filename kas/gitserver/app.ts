@@ -1,8 +1,8 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ListenAddress } from '../../lib/config-types.ts';
 import { UserError } from '../../lib/errors.ts';
 import { decodeJwtSecret } from '../../lib/jwt.ts';
+import type { ListenAddress } from '../../lib/listen-address.ts';
 import type { Logger } from '../../lib/log.ts';
 import { type GitServerConfig, readText } from './config.ts';
 import { GrpcServer } from './grpc-server.ts';

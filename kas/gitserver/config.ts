@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
-import { byteSize, type ListenAddress, listenAddress } from '../../lib/config-types.ts';
+import { byteSize, listenAddress } from '../../lib/config-types.ts';
 import { UserError } from '../../lib/errors.ts';
+import type { ListenAddress } from '../../lib/listen-address.ts';
 import type { LogLevel } from '../../lib/log.ts';
 import { parseYamlConfig } from '../../lib/yaml-config.ts';
 import { type RemoteConfig, remoteSchema, toRemoteConfig } from './remote-config.ts';

@@ -4,10 +4,10 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { credentials, Metadata } from '@grpc/grpc-js';
 import { sleep } from '../../lib/abort.ts';
-import { formatListenAddress } from '../../lib/config-types.ts';
 import { UserError } from '../../lib/errors.ts';
 import { signGitalyToken } from '../../lib/gitaly-token.ts';
 import { callServerStream, callUnary } from '../../lib/grpc/call.ts';
+import { formatListenAddress } from '../../lib/listen-address.ts';
 import { createLogger } from '../../lib/log.ts';
 import { BlobServiceClient, GetBlobsRequest, type GetBlobsResponse } from '../../proto/gen/gitaly/blob.ts';
 import {

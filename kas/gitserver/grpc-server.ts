@@ -1,9 +1,9 @@
 import { type Metadata, ServerCredentials } from '@grpc/grpc-js';
-import type { ListenAddress } from '../../lib/config-types.ts';
 import { verifyGitalyToken } from '../../lib/gitaly-token.ts';
 import { bind } from '../../lib/grpc/bind.ts';
 import { type CallContext, Handlers } from '../../lib/grpc/serve.ts';
 import { WindowedServer } from '../../lib/grpc/windows.ts';
+import type { ListenAddress } from '../../lib/listen-address.ts';
 import type { Logger } from '../../lib/log.ts';
 import { BlobServiceService } from '../../proto/gen/gitaly/blob.ts';
 import { CommitServiceService } from '../../proto/gen/gitaly/commit.ts';

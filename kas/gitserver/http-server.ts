@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { ListenAddress } from '../../lib/config-types.ts';
 import { UnavailableError, UserError, type UserErrorKind } from '../../lib/errors.ts';
 import { listen } from '../../lib/listen.ts';
+import type { ListenAddress } from '../../lib/listen-address.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { ProjectConfig } from './config.ts';
 import { HttpRefusal } from './http-refusal.ts';

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
 import { aborted } from '../../lib/abort.ts';
-import { formatListenAddress } from '../../lib/config-types.ts';
 import { UserError } from '../../lib/errors.ts';
+import { formatListenAddress } from '../../lib/listen-address.ts';
 import { createLogger } from '../../lib/log.ts';
 import { runProgram } from '../../lib/program.ts';
 import { runStages } from '../../lib/stages.ts';

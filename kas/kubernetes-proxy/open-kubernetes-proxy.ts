@@ -1,5 +1,5 @@
 import { newestIn } from '../../lib/broadcast.ts';
-import { formatListenAddress } from '../../lib/config-types.ts';
+import { formatListenAddress } from '../../lib/listen-address.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { Part } from '../../lib/stages.ts';
 import { GitConfigurationSource, type GitConfigurationSourceDeps } from '../agent-configuration/git-configuration-source.ts';

@@ -3,9 +3,9 @@ import { createServer as createHttpServer, type Server as HttpServer } from 'nod
 import { createSecureServer, type Http2SecureServer } from 'node:http2';
 import type { Socket } from 'node:net';
 import { aborted, sleep } from '../../lib/abort.ts';
-import type { ListenAddress } from '../../lib/config-types.ts';
 import { UserError } from '../../lib/errors.ts';
 import { listen } from '../../lib/listen.ts';
+import type { ListenAddress } from '../../lib/listen-address.ts';
 import type { Part } from '../../lib/stages.ts';
 import type { KubernetesProxy } from './kubernetes-proxy.ts';
 

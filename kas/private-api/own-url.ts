@@ -1,5 +1,5 @@
-import { formatListenAddress, type ListenAddress } from '../../lib/config-types.ts';
 import { UserError } from '../../lib/errors.ts';
+import { formatListenAddress, type ListenAddress } from '../../lib/listen-address.ts';
 
 /** Addresses that mean "every interface": nobody can call them. */
 const ANY_HOST = new Set(['0.0.0.0', '::']);

@@ -1,5 +1,5 @@
-import type { ListenAddress } from '../../lib/config-types.ts';
 import { GrpcListener } from '../../lib/grpc/listener.ts';
+import type { ListenAddress } from '../../lib/listen-address.ts';
 
 export interface PrivateListenerOptions {
   readonly address: ListenAddress;

@@ -3,9 +3,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTlsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import { aborted } from '../../lib/abort.ts';
-import { formatListenAddress, type ListenAddress } from '../../lib/config-types.ts';
 import { toError, UnavailableError, UserError } from '../../lib/errors.ts';
 import { listen } from '../../lib/listen.ts';
+import { formatListenAddress, type ListenAddress } from '../../lib/listen-address.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { Part } from '../../lib/stages.ts';
 import { type PushedTo, parsePush } from './push-events.ts';

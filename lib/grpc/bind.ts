@@ -1,6 +1,6 @@
 import { logVerbosity, type Server, type ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
-import { formatListenAddress, type ListenAddress } from '../config-types.ts';
 import { UserError } from '../errors.ts';
+import { formatListenAddress, type ListenAddress } from '../listen-address.ts';
 
 /** Binds a server; the address with the port that the system chose. UserError, naming the server, when it cannot be had. */
 export async function bind(

@@ -4,8 +4,8 @@ import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { type Server, ServerCredentials } from '@grpc/grpc-js';
 import { WebSocketServer } from 'ws';
-import type { ListenAddress } from '../../config-types.ts';
 import { listen } from '../../listen.ts';
+import type { ListenAddress } from '../../listen-address.ts';
 import { repairHeaders } from './repair-headers.ts';
 import { MAX_TUNNEL_MESSAGE_BYTES, TUNNEL_PROTOCOL, tunnelSocket } from './stream.ts';
 
