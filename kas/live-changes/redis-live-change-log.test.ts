@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { waitUntil } from '../../test/harness/wait-until.ts';
 import { REDIS_START_TIMEOUT_MS, RedisFixture } from '../redis/redis-fixture.ts';
 import { RedisMessages } from '../redis/redis-messages.ts';
 import { describeLiveChangeLog, liveChange, read } from './live-change-log.contract.ts';
@@ -69,6 +70,12 @@ test('what was lost while Redis was away is said when it is back', async () => {
     const { type, name } = JSON.parse(payload) as { type: string; name: string };
     heard.push(`${type} ${name}`);
   });
-  while (heard.length < 2) await log.append([liveChange(7, 'b')]);
+  await waitUntil(
+    async () => {
+      await log.append([liveChange(7, 'b')]);
+      return heard.length >= 2;
+    },
+    { what: 'the word of the loss' },
+  );
   expect(heard.slice(0, 2)).toEqual(['reset ', 'modified b']);
 }, 60_000);
