@@ -163,6 +163,6 @@ describe('the programs of the image together', () => {
     const status = await readFile(`/proc/${agentk.pid}/status`, 'utf8');
     const mebibytes = Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
     process.stderr.write(`agentk of the image: ${mebibytes.toFixed(0)} MiB resident\n`);
-    expect(mebibytes).toBeLessThan(130);
+    expect(mebibytes).toBeLessThan(110);
   });
 });
