@@ -1,6 +1,6 @@
-import type { ListenAddress } from '../../lib/listen-address.ts';
 import { framesInterceptor } from '../../lib/grpc/frames.ts';
 import { GrpcListener } from '../../lib/grpc/listener.ts';
+import type { ListenAddress } from '../../lib/listen-address.ts';
 
 export interface AgentListenerOptions {
   readonly address: ListenAddress;

@@ -1,5 +1,5 @@
-import type { ListenAddress } from '../../lib/listen-address.ts';
 import { GrpcListener } from '../../lib/grpc/listener.ts';
+import type { ListenAddress } from '../../lib/listen-address.ts';
 
 export interface ApiListenerOptions {
   readonly address: ListenAddress;
