@@ -7,7 +7,7 @@ import type { DriftPolicy } from '../../lib/unit-policy.ts';
 import type { LiveObject } from '../kube/cluster.ts';
 import { failureOf } from './apply/failure.ts';
 import type { Prerequisites } from './apply/prerequisites.ts';
-import { bundleKeys } from './desired/desired.ts';
+import { BundleProgress } from './bundle-progress.ts';
 import { diffUnit, type ObjectDiff } from './diff/unit-diff.ts';
 import { DriftWatch } from './drift/drift-watch.ts';
 import type { KindName } from './health/health-checks.ts';
@@ -30,15 +30,7 @@ import { RetryTimer } from './retry-timer.ts';
 import { SyncLog } from './status/sync-log.ts';
 import { UnitStatus } from './status/unit-status.ts';
 import type { EngineParts, Neighbours } from './sync-context.ts';
-import {
-  additionPolicyOf,
-  type Reporter,
-  type SyncState,
-  sameBundle,
-  type Unit,
-  type UnitBundle,
-  writesNothing,
-} from './unit.ts';
+import { additionPolicyOf, type Reporter, type SyncState, type Unit, type UnitBundle, writesNothing } from './unit.ts';
 import { unitParts } from './unit-parts.ts';
 
 export interface UnitSyncDeps {
@@ -67,8 +59,6 @@ export class UnitSync {
   readonly applySetId: string;
   /** Of its ApplySet parent. */
   readonly parentName: string;
-  /** See `Standpoint`. */
-  before: string | undefined;
   readonly #deps: UnitSyncDeps;
   readonly #objects: UnitObjects;
   readonly #requests = new Latest<'sync'>();
@@ -78,17 +68,10 @@ export class UnitSync {
   readonly #driftWatch: DriftWatch;
   readonly #memory: UnitMemory;
   readonly #pruner: Pruner;
+  readonly #progress = new BundleProgress();
   readonly #retry = new RetryTimer(() => this.#requests.set('sync'));
   readonly #gate: Gatekeeper;
   #unit: Unit;
-  #bundle: UnitBundle | undefined;
-  /** Keys of its objects. */
-  #wanted: ReadonlySet<string> = new Set();
-  #begun: UnitBundle | undefined;
-  /** The bundle at which the unit was synced when it was told last. */
-  #synced: UnitBundle | undefined;
-  /** Whether the newest attempt was to write nothing. */
-  #suspended = false;
   /** Other units were not told yet what became of the newest bundle. */
   #untold = false;
   #running: AbortScope | undefined;
@@ -116,10 +99,10 @@ export class UnitSync {
         policy: () => this.#driftPolicy(),
         additions: () => additionPolicyOf(this.#unit),
         wanted: (tracked) =>
-          !writesNothing(this.#unit) && this.#wanted.has(tracked.key) && this.#objects.get(tracked.key) === tracked,
+          !writesNothing(this.#unit) && this.#progress.wants(tracked.key) === true && this.#objects.get(tracked.key) === tracked,
         report: (tracked, found) => {
-          if (this.#begun === undefined) return;
-          const { unit, project, commitId } = this.#begun;
+          if (this.#progress.begun === undefined) return;
+          const { unit, project, commitId } = this.#progress.begun;
           const drift = { unit, project, commitId, id: tracked.desired.id, ...found };
           deps.reporter.drift(drift);
           this.#log.drift(drift);
@@ -147,13 +130,18 @@ export class UnitSync {
   }
 
   get bundle(): UnitBundle | undefined {
-    return this.#bundle;
+    return this.#progress.newest;
+  }
+
+  /** See `Standpoint`. */
+  get before(): string | undefined {
+    return this.#progress.before;
   }
 
   configure(unit: Unit): void {
     const before = this.#unit;
     this.#unit = unit;
-    if (this.#bundle !== undefined) this.#wanted = bundleKeys(this.#bundle.bundle, unit.defaultNamespace);
+    this.#progress.configure(unit);
     if (JSON.stringify(before) === JSON.stringify(unit)) return;
     // Others may hold fields of objects that need no apply.
     if (before.takeOverFrom.join() !== unit.takeOverFrom.join()) this.#recheck = true;
@@ -162,11 +150,7 @@ export class UnitSync {
   }
 
   submit(bundle: UnitBundle): void {
-    const held = this.#bundle;
-    if (held !== undefined && sameBundle(held, bundle)) return this.resync();
-    if (held?.commitId !== bundle.commitId) this.before = held?.commitId;
-    this.#bundle = bundle;
-    this.#wanted = bundleKeys(bundle.bundle, this.#unit.defaultNamespace);
+    if (!this.#progress.submit(bundle, this.#unit)) return this.resync();
     this.#running?.abort(new DOMException('A newer bundle is here', 'AbortError'));
     this.#retry.reset();
     this.#requests.set('sync');
@@ -174,7 +158,7 @@ export class UnitSync {
 
   /** Something that objects of the unit wait for may be there now. */
   resync(): void {
-    if (this.#bundle !== undefined) this.#requests.set('sync');
+    if (this.bundle !== undefined) this.#requests.set('sync');
   }
 
   /** The cluster was set back to an earlier time. */
@@ -192,9 +176,10 @@ export class UnitSync {
 
   /** What a sync of the newest bundle would change now; nothing is written. UnavailableError before it is known. */
   async diff(signal: AbortSignal): Promise<{ readonly commitId: string; readonly objects: readonly ObjectDiff[] }> {
-    if (this.#bundle === undefined) throw new UnavailableError(`unit "${this.#unit.name}" has no bundle yet`);
-    const input = { ...this.#deps, unit: this.#unit, bundle: this.#bundle, objects: this.#objects, applySetId: this.applySetId };
-    return { commitId: this.#bundle.commitId, objects: await diffUnit(input, signal) };
+    const { bundle } = this;
+    if (bundle === undefined) throw new UnavailableError(`unit "${this.#unit.name}" has no bundle yet`);
+    const input = { ...this.#deps, unit: this.#unit, bundle, objects: this.#objects, applySetId: this.applySetId };
+    return { commitId: bundle.commitId, objects: await diffUnit(input, signal) };
   }
 
   /** The configuration has other rules for the health of these kinds. */
@@ -230,12 +215,12 @@ export class UnitSync {
 
   /** Whether the newest bundle holds the object; undefined while there is none. */
   wants(key: string): boolean | undefined {
-    return this.#bundle === undefined ? undefined : this.#wanted.has(key);
+    return this.#progress.wants(key);
   }
 
   /** Why an object of the unit is not ready for those that depend on it; empty when it is. */
   unreadiness(key: string): string {
-    if (this.#begun !== this.#bundle) return 'its newest commit is not applied yet';
+    if (!this.#progress.isBegun) return 'its newest commit is not applied yet';
     const tracked = this.#objects.get(key) ?? this.#objects.all().find((object) => object.key === key);
     return tracked === undefined ? 'not applied yet' : unreadiness(tracked);
   }
@@ -248,8 +233,8 @@ export class UnitSync {
 
   /** Why the unit is not synced at its newest bundle; empty when it is. */
   get standing(): string {
-    if (this.#bundle === undefined) return 'its bundle did not come yet';
-    return this.#synced === this.#bundle ? '' : this.#status.summary;
+    if (this.bundle === undefined) return 'its bundle did not come yet';
+    return this.#progress.isSynced ? '' : this.#status.summary;
   }
 
   seen(entry: LiveEntry, live: LiveObject): void {
@@ -295,16 +280,13 @@ export class UnitSync {
   }
 
   async #attempt(): Promise<void> {
-    const bundle = this.#bundle;
+    const { bundle } = this;
     if (bundle === undefined) return;
     this.#retry.cancel();
     using scope = new AbortScope(this.#stop.signal);
     this.#running = scope;
     const { suspended } = this.#unit;
-    const first = this.#begun !== bundle || this.#suspended !== suspended;
-    if (first) {
-      this.#begun = bundle;
-      this.#suspended = suspended;
+    if (this.#progress.begin(bundle, suspended)) {
       this.#untold = true;
       this.#gate.startOver();
       this.#pruner.startOver();
@@ -372,8 +354,7 @@ export class UnitSync {
 
   #tell(state: SyncState): void {
     this.#deps.reporter.sync(state);
-    // What was synced when it was suspended is so for others until Git wants something else.
-    if (state.phase !== 'suspended') this.#synced = state.phase === 'synced' ? this.#begun : undefined;
+    this.#progress.told(state);
     this.#deps.room.changed(unitTopic(this.#unit.name));
   }
 
