@@ -8,6 +8,8 @@ export interface AgentUnits {
   readonly units: ReadonlyMap<string, UnitRecord>;
 }
 
+export type UnitsChange = (before: AgentUnits) => AgentUnits;
+
 export const NO_UNITS: AgentUnits = { configured: false, units: new Map() };
 
 /** Units that an agent may report before its configuration was read. */

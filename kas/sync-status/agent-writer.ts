@@ -2,10 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { UnavailableError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { AgentRecords, StoredAgent } from './agent-records.ts';
-import { type AgentUnits, NO_UNITS } from './agent-units.ts';
+import { type AgentUnits, NO_UNITS, type UnitsChange } from './agent-units.ts';
 import type { AgentKey } from './status-store.ts';
-
-export type UnitsChange = (units: AgentUnits) => AgentUnits;
 
 /** More changes than this wait while Redis is away only as what they come to. */
 const MOST_WAITING = 200;

@@ -1,9 +1,10 @@
 import { abortable } from '../../lib/abort.ts';
-import { type AgentUnits, changedUnits, configuredUnits, NO_UNITS, withChange, withConfigurationState } from './agent-units.ts';
+import { type AgentUnits, changedUnits, NO_UNITS, type UnitsChange } from './agent-units.ts';
 import type { AgentKey, StatusChange, StatusStore, UnitSelector } from './status-store.ts';
 import { matchesAgent, StatusWatcher, type UnitKey } from './status-watcher.ts';
-import { statusOf, type UnitRecord, withDrift, withEvent, withObjects, withSync } from './unit-record.ts';
-import type { ClusterEvent, Drift, ObjectReport, SyncReport, UnitSourceState, UnitStatus } from './unit-status.ts';
+import { StatusWrites } from './status-writes.ts';
+import { statusOf, type UnitRecord } from './unit-record.ts';
+import type { UnitStatus } from './unit-status.ts';
 
 interface AgentRecord {
   readonly agent: AgentKey;
@@ -12,14 +13,9 @@ interface AgentRecord {
 }
 
 /** The status of one kas process: lost with it, and rebuilt from Git and from what agents report when they are back. */
-export class MemoryStatusStore implements StatusStore {
+export class MemoryStatusStore extends StatusWrites implements StatusStore {
   readonly #agents = new Map<number, AgentRecord>();
   readonly #watchers = new Set<StatusWatcher>();
-  readonly #now: () => Date;
-
-  constructor(now: () => Date = () => new Date()) {
-    this.#now = now;
-  }
 
   async connected(agent: AgentKey, connectionId: bigint): Promise<void> {
     const record = this.#agent(agent);
@@ -30,34 +26,6 @@ export class MemoryStatusStore implements StatusStore {
   async disconnected(agent: AgentKey, connectionId: bigint): Promise<void> {
     const record = this.#agent(agent);
     if (record.connections.delete(connectionId) && record.connections.size === 0) this.#changedAll(record);
-  }
-
-  async setUnits(agent: AgentKey, units: readonly { readonly name: string; readonly project: string }[]): Promise<void> {
-    this.#apply(agent, (state) => configuredUnits(state, units, this.#now()));
-  }
-
-  async setConfigurationState(agent: AgentKey, state: UnitSourceState | undefined): Promise<void> {
-    this.#apply(agent, (before) => withConfigurationState(before, state, this.#now()));
-  }
-
-  async setSource(agent: AgentKey, unit: string, state: UnitSourceState): Promise<void> {
-    this.#update(agent, unit, (record) => ({ ...record, project: state.project, source: state }));
-  }
-
-  async recordSync(agent: AgentKey, report: SyncReport): Promise<void> {
-    this.#update(agent, report.unit, (record) => withSync(record, report));
-  }
-
-  async recordObjects(agent: AgentKey, report: ObjectReport): Promise<void> {
-    this.#update(agent, report.unit, (record) => withObjects(record, report));
-  }
-
-  async recordDrift(agent: AgentKey, drift: Drift): Promise<void> {
-    this.#update(agent, drift.unit, (record) => withDrift(record, drift));
-  }
-
-  async recordEvent(agent: AgentKey, event: ClusterEvent): Promise<void> {
-    this.#update(agent, event.unit, (record) => withEvent(record, event));
   }
 
   async knows(agent: { readonly id?: number; readonly name?: string }, signal: AbortSignal): Promise<boolean> {
@@ -123,11 +91,7 @@ export class MemoryStatusStore implements StatusStore {
     return record;
   }
 
-  #update(agent: AgentKey, unit: string, change: (record: UnitRecord) => UnitRecord): void {
-    this.#apply(agent, (state) => withChange(state, unit, change, this.#now()));
-  }
-
-  #apply(agent: AgentKey, change: (state: AgentUnits) => AgentUnits): void {
+  protected change(agent: AgentKey, change: UnitsChange): void {
     const record = this.#agent(agent);
     const before = record.state;
     record.state = change(before);

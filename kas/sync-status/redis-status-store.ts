@@ -4,12 +4,13 @@ import type { RedisMessages } from '../redis/redis-messages.ts';
 import type { ReplicaEntries } from '../replicas/replica-entries.ts';
 import type { Replicas } from '../replicas/replicas.ts';
 import type { AgentRecords } from './agent-records.ts';
-import { configuredUnits, withChange, withConfigurationState } from './agent-units.ts';
-import { AgentWriter, type UnitsChange } from './agent-writer.ts';
+import type { UnitsChange } from './agent-units.ts';
+import { AgentWriter } from './agent-writer.ts';
 import type { AgentKey, StatusChange, StatusStore, UnitSelector } from './status-store.ts';
 import { matchesAgent, StatusWatcher, type UnitKey } from './status-watcher.ts';
-import { statusOf, type UnitRecord, withDrift, withEvent, withObjects, withSync } from './unit-record.ts';
-import type { ClusterEvent, Drift, ObjectReport, SyncReport, UnitSourceState, UnitStatus } from './unit-status.ts';
+import { StatusWrites } from './status-writes.ts';
+import { statusOf, type UnitRecord } from './unit-record.ts';
+import type { UnitStatus } from './unit-status.ts';
 
 export interface RedisStatusStoreDeps {
   readonly records: AgentRecords;
@@ -34,17 +35,16 @@ const AGENTS_AT_ONCE = 50;
  * be written is written when Redis is back, by the replica that has the agent's session. Reading and watching: UnavailableError while
  * Redis is away.
  */
-export class RedisStatusStore implements StatusStore {
+export class RedisStatusStore extends StatusWrites implements StatusStore {
   readonly #deps: RedisStatusStoreDeps;
-  readonly #now: () => Date;
   readonly #writers = new Map<number, AgentWriter>();
   readonly #watchers = new Set<StatusWatcher>();
   readonly #stop = new AbortController();
   readonly #unsubscribe: (() => void)[];
 
   constructor(deps: RedisStatusStoreDeps) {
+    super(deps.now);
     this.#deps = deps;
-    this.#now = deps.now ?? ((): Date => new Date());
     this.#unsubscribe = [
       deps.replicas.onEvent((event) => {
         if (event === 'joined') for (const writer of this.#writers.values()) writer.restore();
@@ -57,41 +57,13 @@ export class RedisStatusStore implements StatusStore {
 
   async connected(agent: AgentKey, connectionId: bigint): Promise<void> {
     await this.#deps.sessions.put(String(agent.id), String(connectionId), agent.name);
-    this.#change(agent, (units) => units);
+    this.change(agent, (units) => units);
     await this.#tell(agent);
   }
 
   async disconnected(agent: AgentKey, connectionId: bigint): Promise<void> {
     await this.#deps.sessions.remove(String(agent.id), String(connectionId));
     await this.#tell(agent);
-  }
-
-  async setUnits(agent: AgentKey, units: readonly { readonly name: string; readonly project: string }[]): Promise<void> {
-    this.#change(agent, (before) => configuredUnits(before, units, this.#now()));
-  }
-
-  async setConfigurationState(agent: AgentKey, state: UnitSourceState | undefined): Promise<void> {
-    this.#change(agent, (before) => withConfigurationState(before, state, this.#now()));
-  }
-
-  async setSource(agent: AgentKey, unit: string, state: UnitSourceState): Promise<void> {
-    this.#update(agent, unit, (record) => ({ ...record, project: state.project, source: state }));
-  }
-
-  async recordSync(agent: AgentKey, report: SyncReport): Promise<void> {
-    this.#update(agent, report.unit, (record) => withSync(record, report));
-  }
-
-  async recordObjects(agent: AgentKey, report: ObjectReport): Promise<void> {
-    this.#update(agent, report.unit, (record) => withObjects(record, report));
-  }
-
-  async recordDrift(agent: AgentKey, drift: Drift): Promise<void> {
-    this.#update(agent, drift.unit, (record) => withDrift(record, drift));
-  }
-
-  async recordEvent(agent: AgentKey, event: ClusterEvent): Promise<void> {
-    this.#update(agent, event.unit, (record) => withEvent(record, event));
   }
 
   async knows(agent: { readonly id?: number; readonly name?: string }, signal: AbortSignal): Promise<boolean> {
@@ -140,11 +112,7 @@ export class RedisStatusStore implements StatusStore {
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
   }
 
-  #update(agent: AgentKey, unit: string, change: (record: UnitRecord) => UnitRecord): void {
-    this.#change(agent, (units) => withChange(units, unit, change, this.#now()));
-  }
-
-  #change(agent: AgentKey, change: UnitsChange): void {
+  protected change(agent: AgentKey, change: UnitsChange): void {
     const { records, log, sessions } = this.#deps;
     let writer = this.#writers.get(agent.id);
     if (writer === undefined) {
