@@ -197,7 +197,8 @@ function openProxy(config: KasConfig, { agents, fileRegistry, gitlabClient, sour
   const { gitaly, refs, cache } = sources;
   const { pollPeriodMs, maxConfigurationFileBytes: maxFileBytes } = config.agent.configuration;
   const byFile = (registry: FileRegistry) => fileAccess(registry, { refs, gitaly, cache, pollPeriodMs, maxFileBytes, log });
-  const access = gitlabClient === undefined ? fileRegistry && byFile(fileRegistry) : new GitlabAccess(gitlabClient);
+  const access =
+    gitlabClient === undefined ? fileRegistry && byFile(fileRegistry) : new GitlabAccess(gitlabClient, kubernetesApi.accessTtlMs);
   if (access === undefined) return undefined;
   return createKubernetesProxy({ config: kubernetesApi, agents, access, graceMs: CALL_GRACE_MS, log });
 }

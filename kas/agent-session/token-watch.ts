@@ -27,7 +27,8 @@ export async function watchToken(
   }
 }
 
-async function nextCheck(registry: Registry, periodMs: number, signal: AbortSignal): Promise<void> {
+/** Resolves when the registry says that answers may have changed, or a period is over; rejects with the signal's reason. */
+export async function nextCheck(registry: Pick<Registry, 'onChange'>, periodMs: number, signal: AbortSignal): Promise<void> {
   const changed = new AbortController();
   const unsubscribe = registry.onChange(() => changed.abort());
   try {

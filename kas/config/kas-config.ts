@@ -126,6 +126,8 @@ export interface KubernetesApiConfig {
   readonly listen: { readonly address: ListenAddress; readonly tls: TlsFiles | undefined };
   /** Begins and ends with a slash. */
   readonly urlPathPrefix: string;
+  /** For how long it holds who may reach a cluster: requests that run longer are asked about again. */
+  readonly accessTtlMs: number;
 }
 
 export interface TlsFiles {

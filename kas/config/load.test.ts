@@ -27,6 +27,7 @@ test('the example names every setting, those that are off in comments', async ()
       },
     },
     urlPathPrefix: '/',
+    accessTtlMs: 10_000,
   });
   const cable = /^  # cable:\n(?:  #   .*\n)+/m;
   const withCable = withReplicas.replace(cable, (found) => found.replaceAll(/^  # /gm, '  '));

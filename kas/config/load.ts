@@ -108,11 +108,11 @@ function compile(file: KasConfigFile, folder: string): KasConfig {
 }
 
 function compileKubernetesApi(
-  { listen, url_path_prefix: prefix }: NonNullable<KasConfigFile['agent']['kubernetes_api']>,
+  { listen, url_path_prefix: prefix, access_cache_ttl: accessTtlMs }: NonNullable<KasConfigFile['agent']['kubernetes_api']>,
   folder: string,
 ): KubernetesApiConfig {
   const urlPathPrefix = prefix.endsWith('/') ? prefix : `${prefix}/`;
-  return { listen: { address: listen.address, tls: tls(listen, folder) }, urlPathPrefix };
+  return { listen: { address: listen.address, tls: tls(listen, folder) }, urlPathPrefix, accessTtlMs };
 }
 
 function compileWebhooks(

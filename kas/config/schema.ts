@@ -38,6 +38,7 @@ const kubernetesApi = z.strictObject({
     .superRefine(bothOrNone)
     .prefault({}),
   url_path_prefix: urlPath.default('/'),
+  access_cache_ttl: durationMs({ min: 100 }).prefault('10s'),
 });
 
 const configuration = z.strictObject({

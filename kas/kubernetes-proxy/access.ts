@@ -15,4 +15,6 @@ export interface ProxyAccess {
    * for one that is not for this agent, and UnavailableError when the answer cannot be had now.
    */
   authorize(credential: Credential, signal: AbortSignal): Promise<Grant>;
+  /** Calls the listener when answers may have changed, as far as that is known; the returned function ends it. */
+  onChange(listener: () => void): () => void;
 }

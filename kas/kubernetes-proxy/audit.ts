@@ -13,6 +13,7 @@ export class Audit {
   readonly #request: LogFields;
   #caller: LogFields = {};
   #status = 0;
+  #revoked = false;
 
   constructor(log: Logger, { method = '', url = '', headers }: IncomingMessage, isUpgrade: boolean) {
     this.#log = log;
@@ -33,6 +34,11 @@ export class Audit {
     this.#status = status;
   }
 
+  /** What the credential gave when the request began it gives no more. */
+  revoked(): void {
+    this.#revoked = true;
+  }
+
   get hasAnswer(): boolean {
     return this.#status !== 0;
   }
@@ -43,12 +49,12 @@ export class Audit {
 
   /** What to tell the caller, if it is still there and has no answer. */
   failed(error: unknown, gone: AbortSignal): KubernetesStatus {
-    const left = gone.aborted || isAbort(error, gone);
+    const left = !this.#revoked && (gone.aborted || isAbort(error, gone));
     const known = statusOf(error);
     if (known === undefined && !left && !this.hasAnswer)
       this.#log.error('Request to a cluster failed', { ...this.#request, err: error });
     const status = known ?? INTERNAL_ERROR;
-    const outcome = left ? 'caller went away' : this.hasAnswer ? 'cut short' : undefined;
+    const outcome = this.#revoked ? 'access revoked' : left ? 'caller went away' : this.hasAnswer ? 'cut short' : undefined;
     this.#write({
       status: this.hasAnswer || left ? this.#status : status.code,
       ...(outcome === undefined ? { reason: status.reason } : { outcome }),

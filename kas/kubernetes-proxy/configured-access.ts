@@ -14,6 +14,7 @@ export interface ConfiguredAccessDeps {
     agents(): readonly AgentInfo[];
     /** UserError `unauthenticated`. */
     accessByToken(kind: Credential['kind'], token: string, signal: AbortSignal): Promise<AccessOwner>;
+    onChange(listener: () => void): () => void;
   };
   readonly configurations: {
     /** The newest good configuration of an agent. UnavailableError while there is none. */
@@ -45,6 +46,10 @@ export class ConfiguredAccess implements ProxyAccess {
     const grant = user === undefined ? jobGrant(agent, record, jobs) : userGrant(agent, user, users);
     if (grant === undefined) throw refused(agentId);
     return grant;
+  }
+
+  onChange(listener: () => void): () => void {
+    return this.#deps.registry.onChange(listener);
   }
 }
 

@@ -20,7 +20,7 @@ beforeEach(async () => {
     rateLimit: { refillPerSecond: 1_000, bucketSize: 1_000 },
     log,
   });
-  access = new GitlabAccess(client);
+  access = new GitlabAccess(client, 10_000);
 });
 
 afterEach(async () => {

@@ -8,8 +8,6 @@ import type { Grant, ProxyAccess } from './access.ts';
 import type { Credential } from './credential.ts';
 import { type JobFacts, jobIdentity, jobUserIdentity, userIdentity } from './impersonation.ts';
 
-/** So long an answer is obeyed, which is how long a revoked token may go on. */
-const FRESH_MS = 10_000;
 const REFUSED_MS = 5_000;
 const MAX_ENTRIES = 20_000;
 
@@ -59,11 +57,14 @@ type AllowedAgents = z.output<typeof allowedAgents>;
 /** Who may do what, as GitLab says of job tokens and personal access tokens. */
 export class GitlabAccess implements ProxyAccess {
   readonly #client: GitlabClient;
-  readonly #jobs = cache<AllowedAgents>();
-  readonly #users = cache<Grant>();
+  readonly #jobs: AnswerCache<AllowedAgents>;
+  readonly #users: AnswerCache<Grant>;
 
-  constructor(client: GitlabClient) {
+  /** For `freshMs` an answer is obeyed, which is how long a revoked token may go on. */
+  constructor(client: GitlabClient, freshMs: number) {
     this.#client = client;
+    this.#jobs = cache(freshMs);
+    this.#users = cache(freshMs);
   }
 
   async authorize(credential: Credential, signal: AbortSignal): Promise<Grant> {
@@ -73,6 +74,11 @@ export class GitlabAccess implements ProxyAccess {
       return jobGrant(agentId, job);
     }
     return await this.#users.get(keyOf(`${agentId}:${token}`), (ask) => this.#askUser(agentId, token, ask), signal);
+  }
+
+  /** GitLab says nothing by itself. */
+  onChange(): () => void {
+    return () => undefined;
   }
 
   async close(): Promise<void> {
@@ -106,9 +112,9 @@ export class GitlabAccess implements ProxyAccess {
   }
 }
 
-function cache<T>(): AnswerCache<T> {
+function cache<T>(freshMs: number): AnswerCache<T> {
   return new AnswerCache<T>({
-    freshMs: FRESH_MS,
+    freshMs,
     refusedMs: REFUSED_MS,
     failedMs: 0,
     // Nobody is let in for having been let in once.

@@ -5,6 +5,7 @@ import type { Logger } from '../../lib/log.ts';
 import { CallerKind, type HttpRequest, type RequestHead } from '../../proto/gen/kas/agent/v1/tunnel.ts';
 import type { AgentRequest } from '../tunnel/agent-request.ts';
 import type { Grant, ProxyAccess } from './access.ts';
+import { AccessWatch } from './access-watch.ts';
 import { Audit } from './audit.ts';
 import { type Credential, parseCredential } from './credential.ts';
 import { type Forwarded, forward, forwardUpgrade } from './forward.ts';
@@ -19,7 +20,21 @@ export interface KubernetesProxyDeps {
   };
   /** Precedes the path of every request; `/` or `/…/`. */
   readonly urlPathPrefix: string;
+  /** After so long, again and again, a request that runs is asked about once more. */
+  readonly accessTtlMs: number;
   readonly log: Logger;
+}
+
+type Exchange = (agent: AgentRequest, head: RequestHead) => Promise<Forwarded>;
+
+interface Serving {
+  readonly request: IncomingMessage;
+  /** What the connection shall go on with; empty for nothing else. */
+  readonly upgrade: string;
+  readonly audit: Audit;
+  readonly exchange: Exchange;
+  /** Lets a caller that has an answer see that no more of it comes, also one that reads nothing. */
+  readonly cut: () => void;
 }
 
 /** Answers requests to the API servers of clusters, which it reaches through the tunnels of their agents. */
@@ -37,9 +52,8 @@ export class KubernetesProxy {
     response.on('error', () => undefined);
     const audit = new Audit(this.#deps.log, request, false);
     try {
-      const done = await this.#serve(request, '', audit, gone.signal, (agent, head) =>
-        forward(agent, head, request, response, (status) => audit.answered(status)),
-      );
+      const exchange: Exchange = (agent, head) => forward(agent, head, request, response, (status) => audit.answered(status));
+      const done = await this.#serve({ request, upgrade: '', audit, exchange, cut: () => cutAnswer(response) }, gone.signal);
       audit.end(done.bytes);
     } catch (error) {
       const status = audit.failed(error, gone.signal);
@@ -57,9 +71,12 @@ export class KubernetesProxy {
     const protocol = request.headers.upgrade ?? '';
     const plainly = (): ServerResponse => plainResponse(request, socket);
     try {
-      const done = await this.#serve(request, protocol, audit, gone.signal, (agent, head) =>
-        forwardUpgrade(agent, { head, protocol }, socket, first, plainly, (status) => audit.answered(status)),
-      );
+      const exchange: Exchange = (agent, head) =>
+        forwardUpgrade(agent, { head, protocol }, socket, first, plainly, (status) => audit.answered(status));
+      const cut = (): void => {
+        if (audit.hasAnswer) socket.destroy();
+      };
+      const done = await this.#serve({ request, upgrade: protocol, audit, exchange, cut }, gone.signal);
       audit.end(done.bytes);
     } catch (error) {
       const status = audit.failed(error, gone.signal);
@@ -68,13 +85,7 @@ export class KubernetesProxy {
     }
   }
 
-  async #serve(
-    request: IncomingMessage,
-    upgrade: string,
-    audit: Audit,
-    signal: AbortSignal,
-    exchange: (agent: AgentRequest, head: RequestHead) => Promise<Forwarded>,
-  ): Promise<Forwarded> {
+  async #serve({ request, upgrade, audit, exchange, cut }: Serving, signal: AbortSignal): Promise<Forwarded> {
     const path = this.#path(request.url ?? '');
     const credential = parseCredential(request.headers.authorization);
     audit.claims(credential);
@@ -85,9 +96,22 @@ export class KubernetesProxy {
     using agent = await this.#deps.agents.open(credential.agentId, signal);
     const giveUp = (): void => agent[Symbol.dispose]();
     signal.addEventListener('abort', giveUp, { once: true });
+    const onEnd = (error: Error): void => {
+      audit.revoked();
+      agent.fail(error);
+      giveUp();
+      cut();
+    };
+    const { access, accessTtlMs: periodMs } = this.#deps;
+    using watch = new AccessWatch({ access, periodMs, credential, granted: grant, onEnd }, signal);
     try {
       signal.throwIfAborted();
-      return await exchange(agent, head);
+      const done = await exchange(agent, head);
+      // A reader that stalled may have been cut off from what had arrived.
+      if (watch.ended !== undefined) throw watch.ended;
+      return done;
+    } catch (error) {
+      throw watch.ended ?? error;
     } finally {
       signal.removeEventListener('abort', giveUp);
     }
@@ -121,6 +145,10 @@ function refuseNested({ headers }: HttpRequest, { impersonation }: Grant): void 
   throw new UserError("nested impersonation is not supported: the agent's configuration already says whom requests are made as", {
     reason: 'BadRequest',
   });
+}
+
+function cutAnswer(response: ServerResponse): void {
+  if (response.headersSent) response.destroy(new Error('the answer was cut short'));
 }
 
 /** For an answer in place of an upgrade: what was asked for by a socket is answered by one. */

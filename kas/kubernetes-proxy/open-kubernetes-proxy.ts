@@ -26,8 +26,8 @@ export interface KubernetesProxyOptions {
 
 /** The way of kubectl and CI jobs to clusters, as a part of kas. */
 export function createKubernetesProxy({ config, agents, access, graceMs, log }: KubernetesProxyOptions): Part {
-  const { listen, urlPathPrefix } = config;
-  const proxy = new KubernetesProxy({ access, agents, urlPathPrefix, log });
+  const { listen, urlPathPrefix, accessTtlMs } = config;
+  const proxy = new KubernetesProxy({ access, agents, urlPathPrefix, accessTtlMs, log });
   const listener = new ProxyListener({ ...listen, proxy, graceMs });
   return {
     name: listener.name,
@@ -58,5 +58,9 @@ export function fileAccess(registry: FileRegistry, source: Omit<GitConfiguration
     newestIn<ConfigurationSnapshot>((subscriber) => configurations.subscribe(agent.name, agent, subscriber), signal);
   const policies = new AgentAccessPolicies({ watch, lingerMs: POLICY_LINGER_MS, log: source.log });
   const access = new ConfiguredAccess({ registry, configurations: policies });
-  return { authorize: (credential, signal) => access.authorize(credential, signal), close: () => policies.close() };
+  return {
+    authorize: (credential, signal) => access.authorize(credential, signal),
+    onChange: (listener) => access.onChange(listener),
+    close: () => policies.close(),
+  };
 }

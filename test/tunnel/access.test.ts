@@ -281,6 +281,43 @@ test('a server that closes a connection as it is used again is asked again', asy
   await waitUntil(isClosed, { what: 'a connection to be used again' });
 });
 
+test('a watch ends when its token is revoked, and that of another goes on', async () => {
+  const path = '/api/v1/namespaces/default/configmaps?watch=true';
+  const [job, person] = await Promise.all([watchObjects(path, await stack.jobToken(PROJECT)), watchObjects(path, user)]);
+  await stack.kasToken('revoke', '--project', PROJECT);
+  await expect(job.ended).rejects.toThrow('terminated');
+  const isAudit = (line: string): boolean => line.includes('"access revoked"');
+  const audit = await waitUntil(() => stack.stack.kas.lines.find(isAudit), { what: 'the audit line' });
+  const told = { agentId: stack.agent.id, kind: 'job', status: 200, path: '/api/v1/namespaces/default/configmaps' };
+  expect(JSON.parse(audit)).toMatchObject({ ...told, detail: 'the token is not known, or has expired' });
+  const name = `after-revocation-${stack.agent.id}`;
+  await cluster.kubectl(['create', 'configmap', '-n', 'default', name]);
+  await waitUntil(() => person.text().includes(name), { what: 'an event for the other' });
+  await cluster.kubectl(['delete', 'configmap', '-n', 'default', name]);
+  person.stop();
+  await expect(person.ended).rejects.toThrow('aborted');
+});
+
+interface ObjectWatch {
+  /** What has arrived. */
+  text(): string;
+  stop(): void;
+  readonly ended: Promise<void>;
+}
+
+async function watchObjects(path: string, token: string): Promise<ObjectWatch> {
+  const stopped = new AbortController();
+  const answer = await ask(path, { token, signal: stopped.signal });
+  expect(answer.status).toBe(200);
+  let text = '';
+  const read = async (): Promise<void> => {
+    for await (const chunk of answer.body ?? []) text += Buffer.from(chunk).toString('utf8');
+  };
+  const ended = read();
+  ended.catch(() => undefined);
+  return { text: () => text, stop: () => stopped.abort(), ended };
+}
+
 test('a client that goes away ends the request in the cluster', async () => {
   const gone = new AbortController();
   const answer = ask('/-/services/prometheus/hold', { signal: gone.signal });
