@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
+import { silentLog } from '../test/harness/silent-log.ts';
 import { createLogger } from './log.ts';
 import { ObservabilityServer } from './observability-server.ts';
 
@@ -36,7 +37,7 @@ test('readiness waits for what the program cannot do without, liveness does not'
     address: { host: '127.0.0.1', port: 0 },
     livenessUrlPath: '/liveness',
     readinessUrlPath: '/readiness',
-    log: createLogger('test', 'error', { write: () => undefined }),
+    log: silentLog,
     isServing: () => isServing,
   });
   const stop = new AbortController();

@@ -1,9 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createLogger } from '../../lib/log.ts';
 import { ReplayServer } from '../../test/compatibility/replay-server.ts';
 import { MANIFESTS, PROJECT, TOKEN } from '../../test/compatibility/story.ts';
 import { readTranscript } from '../../test/compatibility/wire/transcript.ts';
+import { silentLog } from '../../test/harness/silent-log.ts';
 import { createTempDir, type TempDir } from '../../test/harness/temp-dir.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
 import type { Configuration, Engine, UnitBundle } from '../gitops/unit.ts';
@@ -55,7 +55,7 @@ test('agentk takes configuration and objects from kas 13.8, and goes on from com
   const address = { url: `grpc://${kas.address}`, tokenFile: join(folder.path, 'token'), caCertFile: undefined };
   await writeFile(address.tokenFile, TOKEN);
   const taken = new Taken();
-  const log = createLogger('agentk', 'error', { write: () => undefined });
+  const log = silentLog;
   const engine = Promise.resolve(taken.engine);
   const older = new GitlabSession({
     open: () => openKasChannel(address, { gzip: true }),

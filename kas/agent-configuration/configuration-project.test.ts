@@ -1,4 +1,4 @@
-import { createLogger } from '../../lib/log.ts';
+import { silentLog } from '../../test/harness/silent-log.ts';
 import { InProcessPollQueue } from '../change-detection/in-process-poll-queue.ts';
 import { RefWatcher } from '../change-detection/ref-watcher.ts';
 import { GitalyClientPool } from '../gitaly/gitaly-client-pool.ts';
@@ -26,7 +26,7 @@ beforeEach(async () => {
   repository = await fixture.create('fleet/agents');
   const metrics = { called: (method: string) => void calls.push(method), blobRead: () => void calls.push('blob') };
   pool = new GitalyClientPool({ globalRateLimit: RATE, perServerRateLimit: RATE, metrics });
-  const log = createLogger('test', 'error', { write: () => undefined });
+  const log = silentLog;
   refs = new RefWatcher({ gitaly: pool, createQueue: (polls) => new InProcessPollQueue({ ...polls, concurrency: 8, log }) });
 });
 

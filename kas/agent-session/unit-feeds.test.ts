@@ -1,6 +1,6 @@
 import { createBundle } from '../../lib/bundle.ts';
-import { createLogger } from '../../lib/log.ts';
 import { DEFAULT_POLICY } from '../../lib/unit-policy.ts';
+import { silentLog } from '../../test/harness/silent-log.ts';
 import { until } from '../gitaly/gitaly-fixture.ts';
 import type { ProjectInfo, Registry } from '../registry/registry.ts';
 import { MemoryStatusStore } from '../sync-status/memory-status-store.ts';
@@ -49,7 +49,7 @@ const units: UnitSource = {
 test('a new configuration names the units whose bundles are void: those that are gone, and those that come from elsewhere', async () => {
   const stop = new AbortController();
   const submitted: UnitBundle[] = [];
-  const log = createLogger('test', 'error', { write: () => undefined });
+  const log = silentLog;
   const feeds = new UnitFeeds(
     {
       registry,

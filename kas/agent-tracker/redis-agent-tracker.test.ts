@@ -1,18 +1,11 @@
 import { eventually } from '../kas-fixture.ts';
-import { REDIS_START_TIMEOUT_MS, RedisFixture } from '../redis/redis-fixture.ts';
+import { useRedis } from '../redis/redis-fixture.ts';
 import { describeAgentTracker } from './agent-tracker.contract.ts';
 import type { AgentConnection } from './agent-tracker.ts';
 import { RedisAgentTracker } from './redis-agent-tracker.ts';
 
 const signal = new AbortController().signal;
-let redis: RedisFixture;
-
-beforeAll(async () => {
-  redis = await RedisFixture.start();
-}, REDIS_START_TIMEOUT_MS);
-
-afterEach(async () => await redis.renew());
-afterAll(async () => await redis[Symbol.asyncDispose]());
+const redis = useRedis();
 
 async function tracker(): Promise<RedisAgentTracker & { die(): void }> {
   const replica = await redis.replica();

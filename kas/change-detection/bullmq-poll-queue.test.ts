@@ -1,4 +1,5 @@
-import { REDIS_START_TIMEOUT_MS, RedisFixture, silent, type TestReplica } from '../redis/redis-fixture.ts';
+import { silentLog } from '../../test/harness/silent-log.ts';
+import { type TestReplica, useRedis } from '../redis/redis-fixture.ts';
 import { RedisMessages } from '../redis/redis-messages.ts';
 import { BullmqPollQueue } from './bullmq-poll-queue.ts';
 import { describePollQueue, keyOf, numberOf, Polls, refsAt, repository, until } from './poll-queue.contract.ts';
@@ -8,14 +9,7 @@ const HOUR_MS = 3_600_000;
 /** Longer than a busy machine may keep a process waiting. */
 const LOCK_MS = 4_000;
 const SHORT_LOCK_MS = 2_000;
-let redis: RedisFixture;
-
-beforeAll(async () => {
-  redis = await RedisFixture.start();
-}, REDIS_START_TIMEOUT_MS);
-
-afterEach(async () => await redis.renew());
-afterAll(async () => await redis[Symbol.asyncDispose]());
+const redis = useRedis();
 
 function queueOn(replica: TestReplica, callbacks: PollCallbacks, concurrency = 10, lockMs = LOCK_MS): BullmqPollQueue {
   const { connections, redis: commands, keys, replicas, log } = replica;
@@ -182,7 +176,7 @@ test('polls of one Gitaly server begin at its rate, however many replicas there 
   const handler: PollHandler = async () => refsAt(begun.push(Date.now()));
   const bases = await Promise.all([1, 2].map(async () => await redis.replica()));
   const queues = bases.map(({ connections, redis: commands, keys, replicas }, index) => {
-    const rest = { redis: commands, keys, messages: new RedisMessages(connections, commands), replicas, log: silent };
+    const rest = { redis: commands, keys, messages: new RedisMessages(connections, commands), replicas, log: silentLog };
     const queue = new BullmqPollQueue({
       handler,
       onResult: () => undefined,

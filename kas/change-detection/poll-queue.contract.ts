@@ -1,4 +1,5 @@
 import type { Logger } from '../../lib/log.ts';
+import { silentLog } from '../../test/harness/silent-log.ts';
 import {
   type PollCallbacks,
   type PolledRepository,
@@ -13,14 +14,6 @@ export interface PollQueueFactory {
 }
 
 const HOUR_MS = 3_600_000;
-const silent: Logger = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => silent,
-  setLevel: () => undefined,
-};
 
 /** A repository by its name alone. */
 export function repository(name: string): PolledRepository {
@@ -90,7 +83,7 @@ export function describePollQueue(name: string, factory: PollQueueFactory): void
     async function create(handler: PollHandler, concurrency = 10): Promise<void> {
       const onResult = (key: string, result: PollResult): void =>
         void told.set(key, [...(told.get(key) ?? []), numberOf(result)]);
-      queue = await factory.create({ handler, onResult, concurrency, log: silent });
+      queue = await factory.create({ handler, onResult, concurrency, log: silentLog });
     }
 
     const register = async (name: string, periodMs: number): Promise<void> => await queue.register(repository(name), periodMs);
@@ -225,7 +218,7 @@ export function describePollQueue(name: string, factory: PollQueueFactory): void
       let count = 0;
       const handler: PollHandler = async () => results[count++] ?? refsAt(count);
       const onResult = (_: string, { kind }: PollResult): void => void kinds.push(kind);
-      queue = await factory.create({ handler, onResult, concurrency: 1, log: silent });
+      queue = await factory.create({ handler, onResult, concurrency: 1, log: silentLog });
       await register('a', HOUR_MS);
       await until(() => count === 2);
       await notify('a');

@@ -1,4 +1,4 @@
-import { createLogger } from '../../lib/log.ts';
+import { silentLog } from '../../test/harness/silent-log.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
 import { GitlabClient } from '../gitlab-api/gitlab-client.ts';
 import { RorFixture } from '../gitlab-api/ror-fixture.ts';
@@ -16,7 +16,7 @@ let access: GitlabAccess;
 
 beforeEach(async () => {
   ror = await RorFixture.start();
-  const log = createLogger('test', 'error', { write: () => undefined });
+  const log = silentLog;
   const rateLimit = { refillPerSecond: 1_000, bucketSize: 1_000 };
   client = new GitlabClient({ address: ror.url, secret: ror.secret, rateLimit, log });
   access = new GitlabAccess(client, PERIOD_MS);

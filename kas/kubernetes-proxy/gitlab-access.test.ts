@@ -1,4 +1,4 @@
-import { createLogger } from '../../lib/log.ts';
+import { silentLog } from '../../test/harness/silent-log.ts';
 import { GitlabClient } from '../gitlab-api/gitlab-client.ts';
 import { RorFixture } from '../gitlab-api/ror-fixture.ts';
 import type { Credential } from './credential.ts';
@@ -13,7 +13,7 @@ let access: GitlabAccess;
 
 beforeEach(async () => {
   ror = await RorFixture.start();
-  const log = createLogger('test', 'error', { write: () => undefined });
+  const log = silentLog;
   client = new GitlabClient({
     address: ror.url,
     secret: ror.secret,

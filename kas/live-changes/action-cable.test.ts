@@ -4,23 +4,20 @@ import { createInterface } from 'node:readline';
 import { debianPackages } from '../../test/harness/debian-packages.ts';
 import { spawnReaped } from '../../test/harness/reaped-process.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
-import { REDIS_START_TIMEOUT_MS, RedisFixture } from '../redis/redis-fixture.ts';
+import { useRedis } from '../redis/redis-fixture.ts';
 import { RedisMessages } from '../redis/redis-messages.ts';
 import { liveChange } from './live-change-log.contract.ts';
 import { RedisLiveChangeLog } from './redis-live-change-log.ts';
 
 const SCRIPT = join(import.meta.dirname, 'testing/action_cable.rb');
 
-let redis: RedisFixture;
+const redis = useRedis();
 let rails: string;
 
 beforeAll(async () => {
-  redis = await RedisFixture.start();
   const packages = ['ruby-actioncable', 'ruby-redis', 'ruby-minitest'];
   rails = await debianPackages(packages, new AbortController().signal);
-}, REDIS_START_TIMEOUT_MS);
-
-afterAll(async () => await redis[Symbol.asyncDispose]());
+}, 300_000);
 
 it("is heard by Debian's Rails, through ActionCable's Redis adapter", async () => {
   const { redis: commands, connections, keys, log } = await redis.replica();

@@ -1,18 +1,11 @@
 import { once } from 'node:events';
 import { waitUntil } from '../../test/harness/wait-until.ts';
-import { REDIS_START_TIMEOUT_MS, RedisFixture } from '../redis/redis-fixture.ts';
+import { useRedis } from '../redis/redis-fixture.ts';
 import { RedisMessages } from '../redis/redis-messages.ts';
 import { describeLiveChangeLog, liveChange, read } from './live-change-log.contract.ts';
 import { RedisLiveChangeLog } from './redis-live-change-log.ts';
 
-let redis: RedisFixture;
-
-beforeAll(async () => {
-  redis = await RedisFixture.start();
-}, REDIS_START_TIMEOUT_MS);
-
-afterEach(async () => await redis.renew());
-afterAll(async () => await redis[Symbol.asyncDispose]());
+const redis = useRedis();
 
 async function create(channelPrefix = ''): Promise<RedisLiveChangeLog> {
   const { redis: commands, connections, keys, log } = await redis.replica();

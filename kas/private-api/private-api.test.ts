@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { Metadata } from '@grpc/grpc-js';
 import { callUnary } from '../../lib/grpc/call.ts';
 import { signJwt } from '../../lib/jwt.ts';
-import { createLogger } from '../../lib/log.ts';
 import { AgentCommandsServiceClient, AgentCommandsServiceService } from '../../proto/gen/kas/private/v1/commands.ts';
 import { createServingCertificate } from '../../test/harness/certificate.ts';
+import { silentLog } from '../../test/harness/silent-log.ts';
 import { createTempDir, type TempDir } from '../../test/harness/temp-dir.ts';
 import { AgentCommands } from '../agent-session/agent-commands.ts';
 import type { UnitCommand } from '../agent-session/agent-message.ts';
@@ -16,7 +16,7 @@ import { ownPrivateUrl } from './own-url.ts';
 import { openPrivateApi, type PrivateApi } from './private-api.ts';
 
 const signal = new AbortController().signal;
-const log = createLogger('test', 'error', { write: () => undefined });
+const log = silentLog;
 const secret = randomBytes(32);
 
 /** A replica's private API with the commands of its sessions. */

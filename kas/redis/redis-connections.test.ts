@@ -2,11 +2,12 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createServingCertificate } from '../../test/harness/certificate.ts';
 import { RedisServer } from '../../test/harness/redis-server.ts';
+import { silentLog } from '../../test/harness/silent-log.ts';
 import { createTempDir, type TempDir } from '../../test/harness/temp-dir.ts';
 import type { RedisConfig } from '../config/kas-config.ts';
 import { eventually } from '../kas-fixture.ts';
 import { RedisConnections } from './redis-connections.ts';
-import { REDIS_START_TIMEOUT_MS, silent } from './redis-fixture.ts';
+import { REDIS_START_TIMEOUT_MS } from './redis-fixture.ts';
 
 const PASSWORD = 'not a secret';
 let folder: TempDir;
@@ -32,7 +33,7 @@ async function server(settings: readonly string[], options: { tls?: boolean; sen
 }
 
 async function connections(of: RedisConfig): Promise<RedisConnections> {
-  const connected = await RedisConnections.open(of, silent);
+  const connected = await RedisConnections.open(of, silentLog);
   open.push({ [Symbol.asyncDispose]: async () => connected.close() });
   return connected;
 }
@@ -108,7 +109,7 @@ test(
 test('a file that is not there is named', async () => {
   const servers = { kind: 'single', address: { host: '127.0.0.1', port: 1 } } as const;
   const missing = join(folder.path, 'missing');
-  await expect(RedisConnections.open(config({ servers, passwordFile: missing }), silent)).rejects.toMatchObject({
+  await expect(RedisConnections.open(config({ servers, passwordFile: missing }), silentLog)).rejects.toMatchObject({
     name: 'UserError',
     message: expect.stringContaining(missing),
   });
@@ -120,7 +121,7 @@ test(
     const redis = await server([]);
     const lines: string[] = [];
     const log = {
-      ...silent,
+      ...silentLog,
       warn: (message: string) => void lines.push(message),
       info: (message: string) => void lines.push(message),
     };

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { Logger } from '../../lib/log.ts';
 import { RedisServer, type RedisServerOptions } from '../../test/harness/redis-server.ts';
+import { silentLog } from '../../test/harness/silent-log.ts';
 import type { RedisConfig } from '../config/kas-config.ts';
 import { ReplicaEntries } from '../replicas/replica-entries.ts';
 import { Replicas } from '../replicas/replicas.ts';
@@ -11,17 +12,34 @@ import { RedisKeys } from './redis-keys.ts';
 /** The first test of a machine may have to fetch the server. */
 export const REDIS_START_TIMEOUT_MS = 300_000;
 
-export const silent: Logger = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => silent,
-  setLevel: () => undefined,
-};
+/** What tests use of the `RedisFixture` of their file. */
+export type TestRedis = Pick<RedisFixture, 'server' | 'replica'>;
 
-/** For tests: a real Redis, and as many replicas of a kas on it as a test asks for. */
-export class RedisFixture implements AsyncDisposable {
+/**
+ * Called at the top of a file: registers the hooks that provide a Redis for the file's tests. Each test has replicas of its
+ * own, which are stopped when it ended; hooks registered later find them stopped already.
+ */
+export function useRedis(): TestRedis {
+  let fixture: RedisFixture | undefined;
+  const inUse = (): RedisFixture => {
+    if (fixture === undefined) throw new Error('Redis is there in tests and hooks only, after useRedis() was called at the top');
+    return fixture;
+  };
+  beforeAll(async () => {
+    fixture = await RedisFixture.start();
+  }, REDIS_START_TIMEOUT_MS);
+  afterEach(async () => await fixture?.renew());
+  afterAll(async () => await fixture?.[Symbol.asyncDispose]());
+  return {
+    get server() {
+      return inUse().server;
+    },
+    replica: async (log) => await inUse().replica(log),
+  };
+}
+
+/** A real Redis, and as many replicas of a kas on it as a test asks for. */
+class RedisFixture implements AsyncDisposable {
   readonly server: RedisServer;
   readonly #replicas: TestReplica[] = [];
   #prefix = `test-${randomUUID()}`;
@@ -51,7 +69,7 @@ export class RedisFixture implements AsyncDisposable {
     this.#prefix = `test-${randomUUID()}`;
   }
 
-  async replica(log: Logger = silent): Promise<TestReplica> {
+  async replica(log: Logger = silentLog): Promise<TestReplica> {
     const replica = await TestReplica.start(this.config, log, `grpc://replica-${this.#replicas.length}:1`);
     this.#replicas.push(replica);
     return replica;

@@ -1,5 +1,5 @@
 import { eventually } from '../kas-fixture.ts';
-import { REDIS_START_TIMEOUT_MS, RedisFixture, type TestReplica } from '../redis/redis-fixture.ts';
+import { type TestReplica, useRedis } from '../redis/redis-fixture.ts';
 import { RedisMessages } from '../redis/redis-messages.ts';
 import { AgentRecords } from './agent-records.ts';
 import { RedisStatusStore } from './redis-status-store.ts';
@@ -9,14 +9,7 @@ import type { StatusChange } from './status-store.ts';
 import type { UnitStatus } from './unit-status.ts';
 
 const signal = new AbortController().signal;
-let redis: RedisFixture;
-
-beforeAll(async () => {
-  redis = await RedisFixture.start();
-}, REDIS_START_TIMEOUT_MS);
-
-afterEach(async () => await redis.renew());
-afterAll(async () => await redis[Symbol.asyncDispose]());
+const redis = useRedis();
 
 function storeOn(replica: TestReplica): RedisStatusStore {
   const { connections, redis: commands, keys, replicas, log } = replica;

@@ -5,8 +5,8 @@ import { credentials, Metadata } from '@grpc/grpc-js';
 import { callBidi } from '../../lib/grpc/call.ts';
 import { GrpcListener } from '../../lib/grpc/listener.ts';
 import { Handlers } from '../../lib/grpc/serve.ts';
-import { createLogger } from '../../lib/log.ts';
 import { type ServeRequest, type ServeResponse, TunnelClient } from '../../proto/gen/kas/agent/v1/tunnel.ts';
+import { silentLog } from '../../test/harness/silent-log.ts';
 import { createTempDir, type TempDir } from '../../test/harness/temp-dir.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
 import { openPrivateApi, type PrivateApi } from '../private-api/private-api.ts';
@@ -15,7 +15,7 @@ import { tunnelDefinition } from './tunnel-definition.ts';
 import { TunnelRegistry } from './tunnel-registry.ts';
 import { createTunnelService } from './tunnel-service.ts';
 
-const log = createLogger('test', 'error', { write: () => undefined });
+const log = silentLog;
 const NEVER = new AbortController().signal;
 const AGENT = 7;
 

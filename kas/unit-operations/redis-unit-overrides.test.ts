@@ -2,30 +2,21 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { createTempDir, type TempDir } from '../../test/harness/temp-dir.ts';
 import { eventually } from '../kas-fixture.ts';
-import { REDIS_START_TIMEOUT_MS, RedisFixture } from '../redis/redis-fixture.ts';
+import { useRedis } from '../redis/redis-fixture.ts';
 import { RedisMessages } from '../redis/redis-messages.ts';
 import { FileUnitOverrides } from './file-unit-overrides.ts';
 import { RedisUnitOverrides } from './redis-unit-overrides.ts';
 import { describeUnitOverrides } from './unit-overrides.contract.ts';
 
 const SUSPENSION = { since: new Date('2026-01-02T03:04:05Z'), reason: 'night' };
-let redis: RedisFixture;
+const redis = useRedis();
 let folder: TempDir;
-
-beforeAll(async () => {
-  redis = await RedisFixture.start();
-}, REDIS_START_TIMEOUT_MS);
 
 beforeEach(async () => {
   folder = await createTempDir();
 });
 
-afterEach(async () => {
-  await redis.renew();
-  await folder.remove();
-});
-
-afterAll(async () => await redis[Symbol.asyncDispose]());
+afterEach(async () => await folder.remove());
 
 /** On a replica of its own, with a file of its own unless one is named. */
 async function open(file = `${randomUUID()}.json`): Promise<RedisUnitOverrides & { stop(): Promise<void> }> {
