@@ -18,7 +18,7 @@ const SLACK = 1_000;
 
 /** The newest changes of one selection, within bounds: from here a reader goes on that was away for a while. */
 export class ChangeLog {
-  readonly #limitBytes: number;
+  #limitBytes: number;
   #changes: (Change | undefined)[] = [];
   #start = 0;
   #bytes = 0;
@@ -42,10 +42,13 @@ export class ChangeLog {
     this.#newest += 1;
     this.#changes.push({ sequence: this.#newest, type, object, labelsBefore });
     this.#bytes += sizeOf(object);
-    while (this.#start < this.#changes.length - 1 && this.#isFull()) this.#dropOldest();
-    if (this.#start < SLACK) return;
-    this.#changes = this.#changes.slice(this.#start);
-    this.#start = 0;
+    this.#shorten();
+  }
+
+  /** Fewer changes may be remembered than before, or more. */
+  limit(bytes: number): void {
+    this.#limitBytes = bytes;
+    this.#shorten();
   }
 
   /** Those after `sequence`, as many as go into one message: within both limits, but at least one. The caller knows that it is resumable. */
@@ -60,6 +63,13 @@ export class ChangeLog {
       found.push(change);
     }
     return found;
+  }
+
+  #shorten(): void {
+    while (this.#start < this.#changes.length - 1 && this.#isFull()) this.#dropOldest();
+    if (this.#start < SLACK) return;
+    this.#changes = this.#changes.slice(this.#start);
+    this.#start = 0;
   }
 
   #isFull(): boolean {

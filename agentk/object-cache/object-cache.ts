@@ -1,5 +1,5 @@
-import { AbortScope } from '../../lib/abort.ts';
-import { UserError } from '../../lib/errors.ts';
+import { AbortScope, aborted } from '../../lib/abort.ts';
+import { toError, UserError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import { type CacheSelection, NO_OBJECT_CACHE, type ObjectCachePolicy } from '../../lib/object-cache-policy.ts';
 import type { Part } from '../../lib/stages.ts';
@@ -7,6 +7,7 @@ import type { Cluster } from '../kube/cluster.ts';
 import { isSecret } from './cached-object.ts';
 import { MemoryBudget } from './memory-budget.ts';
 import { kindOf, SelectionCache } from './selection-cache.ts';
+import { ServedKinds } from './served-kinds.ts';
 
 export interface ObjectCacheDeps {
   readonly cluster: Cluster;
@@ -28,7 +29,9 @@ export class ObjectCache implements Part {
   readonly #deps: ObjectCacheDeps;
   readonly #running = new Map<string, Running>();
   #policy: ObjectCachePolicy = NO_OBJECT_CACHE;
-  #budget = new MemoryBudget(0);
+  #budget = new MemoryBudget(NO_OBJECT_CACHE.memoryLimitBytes * OBJECTS_SHARE);
+  /** While there is a `*`. */
+  #served: { readonly scope: AbortScope; readonly ended: Promise<void> } | undefined;
   #signal: AbortSignal | undefined;
 
   constructor(deps: ObjectCacheDeps) {
@@ -38,24 +41,20 @@ export class ObjectCache implements Part {
   /** Replaces the policy before. Selections that are in both stay as they are, unless the limit changed. */
   configure(policy: ObjectCachePolicy): void {
     const isOtherLimit = policy.memoryLimitBytes !== this.#policy.memoryLimitBytes;
-    const isOtherCount = policy.selections.length !== this.#policy.selections.length;
     this.#policy = policy;
-    if (isOtherLimit || isOtherCount) {
+    if (isOtherLimit) {
       for (const key of this.#running.keys()) this.#stop(key);
       this.#budget = new MemoryBudget(policy.memoryLimitBytes * OBJECTS_SHARE);
     }
-    if (this.#signal !== undefined) void this.#adjust(this.#signal);
+    if (this.#signal !== undefined) this.#adjust(this.#signal);
   }
 
   async run(ready: () => void, signal: AbortSignal): Promise<void> {
     this.#signal = signal;
     ready();
-    await this.#adjust(signal);
-    const { promise, resolve } = Promise.withResolvers<void>();
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-    await promise;
-    await Promise.all([...this.#running.values()].map(async ({ ended }) => await ended));
+    this.#adjust(signal);
+    await aborted(signal);
+    await Promise.all([this.#served?.ended, ...[...this.#running.values()].map(async ({ ended }) => await ended)]);
   }
 
   /** The cache that answers for a kind in a namespace (empty: in all that are kept). Throws a `UserError` when none does. */
@@ -81,18 +80,36 @@ export class ObjectCache implements Part {
     return this.#budget.usedBytes;
   }
 
-  async #adjust(signal: AbortSignal): Promise<void> {
-    const policy = this.#policy;
-    const wanted = new Map((await this.#expand(policy, signal)).map((selection) => [JSON.stringify(selection), selection]));
-    if (signal.aborted || policy !== this.#policy) return;
+  #adjust(signal: AbortSignal): void {
+    if (signal.aborted) return;
+    this.#followServed(signal);
+    const wanted = new Map(this.#expand(this.#policy).map((selection) => [JSON.stringify(selection), selection]));
     for (const key of this.#running.keys()) if (!wanted.has(key)) this.#stop(key);
-    for (const [key, selection] of wanted) if (!this.#running.has(key)) this.#start(key, selection, wanted.size, signal);
+    for (const [key, selection] of wanted) if (!this.#running.has(key)) this.#start(key, selection, signal);
+    const changeBytes = (this.#policy.memoryLimitBytes * (1 - OBJECTS_SHARE)) / wanted.size;
+    for (const { cache } of this.#running.values()) cache.limitChanges(changeBytes);
   }
 
-  async #expand({ selections }: ObjectCachePolicy, signal: AbortSignal): Promise<readonly CacheSelection[]> {
-    if (!selections.some(({ kind }) => kind === '*')) return selections;
-    // What is not served now is not there to be kept; an unreachable API server is no reason to keep nothing at all.
-    await this.#deps.cluster.discover(signal).catch(() => undefined);
+  /** What `*` means changes with the cluster. */
+  #followServed(signal: AbortSignal): void {
+    const isWanted = (group: string): boolean => this.#policy.selections.some((one) => one.kind === '*' && one.group === group);
+    const isNeeded = this.#policy.selections.some(({ kind }) => kind === '*');
+    if (isNeeded === (this.#served !== undefined)) return;
+    this.#served?.scope[Symbol.dispose]();
+    this.#served = undefined;
+    if (!isNeeded) return;
+    const scope = new AbortScope(signal);
+    const onLook = (): void => {
+      if (!scope.signal.aborted) this.#adjust(signal);
+    };
+    const served = new ServedKinds({ ...this.#deps, isWanted, onLook });
+    const ended = served.run(scope.signal).catch((error: unknown) => {
+      this.#deps.log.error('Kinds of the cluster are not followed any more', { err: toError(error) });
+    });
+    this.#served = { scope, ended };
+  }
+
+  #expand({ selections }: ObjectCachePolicy): readonly CacheSelection[] {
     const named = new Set(selections.map(kindOf));
     return selections.flatMap((selection) => {
       if (selection.kind !== '*') return [selection];
@@ -104,10 +121,9 @@ export class ObjectCache implements Part {
     });
   }
 
-  #start(key: string, selection: CacheSelection, count: number, signal: AbortSignal): void {
+  #start(key: string, selection: CacheSelection, signal: AbortSignal): void {
     const { cluster, log } = this.#deps;
-    const changeBytes = (this.#policy.memoryLimitBytes * (1 - OBJECTS_SHARE)) / count;
-    const cache = new SelectionCache(selection, { cluster, budget: this.#budget, changeBytes, log });
+    const cache = new SelectionCache(selection, { cluster, budget: this.#budget, log });
     const scope = new AbortScope(signal);
     this.#running.set(key, { cache, scope, ended: cache.run(scope.signal) });
   }

@@ -13,8 +13,6 @@ import type { MemoryBudget } from './memory-budget.ts';
 export interface SelectionCacheDeps {
   readonly cluster: Cluster;
   readonly budget: MemoryBudget;
-  /** Of the changes that are remembered, beside the objects. */
-  readonly changeBytes: number;
   readonly log: Logger;
 }
 
@@ -40,7 +38,8 @@ export class SelectionCache {
   readonly #keeper: Keeper;
   #epoch = newEpoch();
   readonly #objects = new Map<string, CachedObject>();
-  #changes: ChangeLog;
+  #changeBytes = 0;
+  #changes = new ChangeLog(0);
   readonly #unsynced: Set<string>;
   #changed = Promise.withResolvers<void>();
   #problem: Error = new UnavailableError('the objects are being read for the first time; ask again in a moment');
@@ -49,7 +48,6 @@ export class SelectionCache {
     this.selection = selection;
     this.#deps = deps;
     this.#keeper = new Keeper(selection.group, selection.kind, selection.fields);
-    this.#changes = new ChangeLog(deps.changeBytes);
     this.#unsynced = new Set(selection.namespaces.length === 0 ? [''] : selection.namespaces);
   }
 
@@ -72,6 +70,12 @@ export class SelectionCache {
     this.#clear();
     this.#problem = new UnavailableError('the configuration of the cache has changed; ask again');
     this.#notify();
+  }
+
+  /** How much the changes may take that are remembered, beside the objects. */
+  limitChanges(bytes: number): void {
+    this.#changeBytes = bytes;
+    this.#changes.limit(bytes);
   }
 
   /** Throws a `UserError` or an `UnavailableError` as long as there is nothing to answer from. */
@@ -213,7 +217,7 @@ export class SelectionCache {
   #clear(): void {
     for (const object of this.#objects.values()) this.#deps.budget.take(-sizeOf(object));
     this.#objects.clear();
-    this.#changes = new ChangeLog(this.#deps.changeBytes);
+    this.#changes = new ChangeLog(this.#changeBytes);
     this.#epoch = newEpoch();
     for (const namespace of this.#namespaces()) this.#unsynced.add(namespace);
   }
