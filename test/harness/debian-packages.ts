@@ -27,6 +27,14 @@ export async function debianPackages(packages: readonly string[], signal: AbortS
   return directory;
 }
 
+/** Where the libraries of a folder of `debianPackages` are, which the system does not know. */
+export async function libraryFolders(packages: string): Promise<readonly string[]> {
+  const found: string[] = [];
+  for (const parent of [join(packages, 'usr/lib'), join(packages, 'lib')])
+    for (const name of await readdir(parent).catch(() => [])) if (name.endsWith('-linux-gnu')) found.push(join(parent, name));
+  return found;
+}
+
 async function fetchOnce(root: string, directory: string, packages: readonly string[], signal: AbortSignal): Promise<void> {
   const temporary = await mkdtemp(join(root, 'fetching-'));
   try {
@@ -43,9 +51,12 @@ async function fetchOnce(root: string, directory: string, packages: readonly str
       if (name.endsWith('.deb')) await run('dpkg-deb', ['-x', join(archives, name), target], signal);
     await rename(target, directory);
   } catch (error) {
-    throw new Error(`Tests need ${packages.join(', ')}: make Debian's packages reachable (${(error as Error).message})`, {
-      cause: error,
-    });
+    throw new Error(
+      `Tests need ${packages.join(', ')}: install them, or make Debian's packages reachable (${(error as Error).message})`,
+      {
+        cause: error,
+      },
+    );
   } finally {
     await rm(temporary, { recursive: true, force: true });
   }

@@ -5,7 +5,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { git } from '../../kas/gitserver/testing/work-tree.ts';
-import { debianPackages } from './debian-packages.ts';
+import { debianPackages, libraryFolders } from './debian-packages.ts';
 
 const run = promisify(execFile);
 
@@ -121,13 +121,6 @@ async function copyPrograms(packages: string, host: string): Promise<string> {
     for (const name of await readdir(folder))
       if (name.includes('.so')) await cp(join(folder, name), join(libraries, name), { dereference: true, recursive: true });
   return libraries;
-}
-
-async function libraryFolders(packages: string): Promise<readonly string[]> {
-  const found: string[] = [];
-  for (const parent of [join(packages, 'usr/lib'), join(packages, 'lib')])
-    for (const name of await readdir(parent).catch(() => [])) if (name.endsWith('-linux-gnu')) found.push(join(parent, name));
-  return found;
 }
 
 async function writeConfiguration(host: string, uid: number): Promise<void> {
