@@ -10,6 +10,7 @@ import type { Blob, FileEntry, GitalyRepository } from '../gitaly/gitaly-reposit
 import type { ProjectInfo } from '../registry/registry.ts';
 import type { BlobCache } from '../units/blob-cache.ts';
 import { requireCommit } from '../units/list-files.ts';
+import { ReadAhead } from './read-ahead.ts';
 
 export interface ConfigurationProjectDeps {
   readonly refs: RefWatcher;
@@ -37,6 +38,15 @@ interface Follower {
   told: string | undefined;
 }
 
+/** The commit that agents are told of. */
+interface OpenCommit {
+  readonly repository: GitalyRepository;
+  readonly state: CommitState;
+  /** The agents' files by path. */
+  readonly entries: ReadonlyMap<string, FileEntry>;
+  readonly ahead: ReadAhead;
+}
+
 const FOLDER = '.gitlab/agents';
 const RETRY = { initialMs: 500, maxMs: 30_000, factor: 2, jitter: 0.5, resetAfterMs: 60_000 };
 /** Files asked for in one call. */
@@ -58,6 +68,8 @@ export class ConfigurationProject {
   readonly #running: Promise<void>;
   /** Those to whom the newest commit was not told yet. */
   #untold = new Set<Follower>();
+  /** Somebody has come since the last of them were told. */
+  #joined = false;
   #problem: SourceProblem | undefined;
   #wake: () => void = () => undefined;
 
@@ -74,6 +86,7 @@ export class ConfigurationProject {
     const follower: Follower = { followed, told: undefined };
     this.#followers.add(follower);
     this.#untold.add(follower);
+    this.#joined = true;
     if (this.#problem === undefined) this.#wake();
     else followed.problem(this.#problem);
     return () => {
@@ -113,21 +126,20 @@ export class ConfigurationProject {
   /** Until a newer state comes: agents join at any time, and what could not be read is tried again. */
   async #tellCommit(state: CommitState, signal: AbortSignal): Promise<void> {
     this.#untold = new Set(this.#followers);
+    this.#joined = false;
     this.#problem = undefined;
     const backoff = new Backoff(RETRY);
     const repository = this.#deps.gitaly.repository(this.#project.location);
-    let entries: ReadonlyMap<string, FileEntry> | undefined;
+    let commit: OpenCommit | undefined;
     while (!signal.aborted) {
       try {
+        if (this.#untold.size === 0) await this.#somebody(signal);
+        // Where one comes, others may be on their way: they share a call.
+        if (this.#joined) await sleep(GATHER_MS, signal);
+        this.#joined = false;
         const batch = [...this.#untold].slice(0, BATCH_SIZE);
-        if (batch.length === 0) {
-          await this.#somebody(signal);
-          // Where one comes, others may be on their way: they share a call.
-          await sleep(GATHER_MS, signal);
-          continue;
-        }
-        entries ??= await listing(repository, state.commitId, signal);
-        await this.#tell(batch, entries, repository, state, signal);
+        commit ??= await this.#open(repository, state, signal);
+        await this.#tell(batch, commit, signal);
         this.#problem = undefined;
       } catch (error) {
         if (signal.aborted) return;
@@ -145,16 +157,11 @@ export class ConfigurationProject {
     await abortable(promise, signal);
   }
 
-  async #tell(
-    batch: readonly Follower[],
-    entries: ReadonlyMap<string, FileEntry>,
-    repository: GitalyRepository,
-    state: CommitState,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #tell(batch: readonly Follower[], commit: OpenCommit, signal: AbortSignal): Promise<void> {
+    const { entries, state } = commit;
     const changed = batch.filter(({ followed, told }) => told === undefined || told !== (entries.get(followed.path)?.oid ?? ''));
     const files = changed.flatMap(({ followed }) => entries.get(followed.path) ?? []);
-    const contents = await this.#read(repository, state.commitId, files, signal);
+    const contents = await this.#read(commit, files, signal);
     const stays = new Set(changed);
     let since = performance.now();
     for (const follower of batch) {
@@ -170,35 +177,32 @@ export class ConfigurationProject {
   }
 
   /** Contents by object id; one over the limit comes without its data. */
-  async #read(
-    repository: GitalyRepository,
-    commitId: string,
-    files: readonly FileEntry[],
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, Blob>> {
+  async #read(commit: OpenCommit, files: readonly FileEntry[], signal: AbortSignal): Promise<ReadonlyMap<string, Blob>> {
     const { cache, maxFileBytes } = this.#deps;
     const contents = new Map<string, Blob>();
-    const missing = new Map<string, FileEntry>();
     const known = await cache.getAll(files.map(({ oid }) => oid));
-    for (const file of files) {
-      const data = known.get(file.oid);
-      if (data === undefined) missing.set(file.oid, file);
-      else
-        contents.set(
-          file.oid,
-          data.length > maxFileBytes ? { data: undefined, sizeBytes: data.length } : { data, sizeBytes: data.length },
-        );
-    }
+    for (const [oid, data] of known)
+      contents.set(oid, { data: data.length > maxFileBytes ? undefined : data, sizeBytes: data.length });
+    const missing = new Map(files.filter(({ oid }) => !known.has(oid)).map((file) => [file.oid, file]));
     if (missing.size === 0) return contents;
+    const ahead = commit.ahead.besides(missing.size);
+    const aheadKnown = await cache.getAll(ahead.map(({ oid }) => oid));
+    for (const file of ahead) if (!aheadKnown.has(file.oid)) missing.set(file.oid, file);
     const wanted = [...missing.values()];
     const paths = wanted.map(({ path }) => path);
     let index = 0;
-    for await (const blob of repository.blobs(commitId, paths, maxFileBytes, signal)) {
+    for await (const blob of commit.repository.blobs(commit.state.commitId, paths, maxFileBytes, signal)) {
       const oid = wanted[index]?.oid ?? '';
       index += 1;
+      commit.ahead.took(blob.data?.length ?? 0);
       contents.set(oid, blob.data === undefined ? blob : { ...blob, data: cache.set(oid, blob.data) });
     }
     return contents;
+  }
+
+  async #open(repository: GitalyRepository, state: CommitState, signal: AbortSignal): Promise<OpenCommit> {
+    const entries = await listing(repository, state.commitId, signal);
+    return { repository, state, entries, ahead: new ReadAhead(entries.values()) };
   }
 }
 

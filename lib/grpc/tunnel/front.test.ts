@@ -44,3 +44,22 @@ test('a WebSocket that was opened stays', async () => {
   expect(webSocket.readyState).toBe(WebSocket.OPEN);
   webSocket.terminate();
 });
+
+test('however many come at once, each is served', async () => {
+  const patient = new TunnelFront(new Server(), { name: 'test', address: { host: '127.0.0.1', port: 0 }, tls: undefined });
+  const address = await patient.listen();
+  const answers = Array.from({ length: 200 }, async () => {
+    const socket = connect(address.port, address.host);
+    socket.write('GET / HTTP/1.1\r\nhost: test\r\n\r\n');
+    let text = '';
+    socket.on('data', (data: Buffer) => {
+      text += data.toString();
+    });
+    await closed(socket);
+    return text.split('\r\n')[0];
+  });
+  expect(new Set(await Promise.all(answers))).toEqual(new Set(['HTTP/1.1 404 Not Found']));
+  const drained = patient.drain();
+  patient.close();
+  await drained;
+});

@@ -6,12 +6,13 @@ import { type Server, ServerCredentials } from '@grpc/grpc-js';
 import { WebSocketServer } from 'ws';
 import { listen } from '../../listen.ts';
 import type { ListenAddress } from '../../listen-address.ts';
+import { OpeningQueue } from './opening-queue.ts';
 import { repairHeaders } from './repair-headers.ts';
 import { MAX_TUNNEL_MESSAGE_BYTES, TUNNEL_PROTOCOL, tunnelSocket } from './stream.ts';
 
 /** How every HTTP/2 connection begins, RFC 9113, section 3.4. */
 const PREFACE_START = 'PRI';
-/** For the TLS handshake of a connection, and then for all until it is known to carry gRPC. */
+/** From the turn of a connection: for its TLS handshake, and then for all until it is known to carry gRPC. */
 const OPENING_TIMEOUT_MS = 20_000;
 const GOING_AWAY = 1001;
 const PROTOCOL_ERROR = 1002;
@@ -40,6 +41,7 @@ export class TunnelFront {
   readonly #sockets = new Set<Socket>();
   /** Of connections that have not said yet what they carry. */
   readonly #deadlines = new WeakMap<Duplex, NodeJS.Timeout>();
+  readonly #queue: OpeningQueue;
   readonly #listener: NetServer;
 
   constructor(server: Server, options: TunnelFrontOptions) {
@@ -53,25 +55,12 @@ export class TunnelFront {
         .end('this port speaks gRPC, also through a WebSocket\n');
     });
     this.#http.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
-    this.#listener =
-      options.tls === undefined
-        ? createServer((socket) => this.#accept(socket))
-        : createTlsServer(
-            {
-              ...options.tls,
-              ALPNProtocols: ['h2', 'http/1.1'],
-              minVersion: 'TLSv1.2',
-              handshakeTimeout: options.openingTimeoutMs ?? OPENING_TIMEOUT_MS,
-            },
-            (socket) => this.#acceptTls(socket),
-          );
-    // A client that cannot speak TLS, or does not trust the certificate, is its own affair.
-    this.#listener.on('tlsClientError', () => undefined);
-    this.#listener.on('connection', (socket: Socket) => {
+    this.#queue = new OpeningQueue(this.#opener());
+    this.#listener = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => {
       this.#sockets.add(socket);
-      socket.setNoDelay(true);
       socket.on('error', () => socket.destroy());
       socket.once('close', () => this.#sockets.delete(socket));
+      this.#queue.add(socket);
     });
   }
 
@@ -82,6 +71,7 @@ export class TunnelFront {
 
   /** Takes no new connections; those there are go on. Resolves when the last of them has ended. */
   async drain(): Promise<void> {
+    this.#queue.clear();
     await new Promise<void>((resolve) => this.#listener.close(() => resolve()));
   }
 
@@ -90,6 +80,18 @@ export class TunnelFront {
     for (const webSocket of this.#webSockets.clients) webSocket.close(GOING_AWAY, 'Shutting down');
     for (const socket of this.#sockets) socket.destroySoon();
     this.#http.close();
+  }
+
+  /** What is done with a connection whose turn it is. */
+  #opener(): (socket: Socket) => void {
+    const { tls, openingTimeoutMs: handshakeTimeout = OPENING_TIMEOUT_MS } = this.#options;
+    if (tls === undefined) return (socket) => this.#accept(socket);
+    const protocols = { ALPNProtocols: ['h2', 'http/1.1'], minVersion: 'TLSv1.2' } as const;
+    // Its handshakes and their timeout; it listens nowhere.
+    const server = createTlsServer({ ...tls, ...protocols, handshakeTimeout }, (socket) => this.#acceptTls(socket));
+    // A client that cannot speak TLS, or does not trust the certificate, is its own affair.
+    server.on('tlsClientError', () => undefined);
+    return (socket) => void server.emit('connection', socket);
   }
 
   #acceptTls(socket: TLSSocket): void {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2';
 import { connect as connectTcp, type Socket } from 'node:net';
-import { connect as connectTls, createSecureContext, type SecureContext } from 'node:tls';
+import { connect as connectTls, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import type { UnitBundle } from '../../../agentk/gitops/unit.ts';
 import { BundleReceiver } from '../../../agentk/session/bundle-receiver.ts';
 import { Backoff } from '../../../lib/backoff.ts';
@@ -68,35 +68,40 @@ export class SimulatedAgent {
   }
 
   connect(): void {
-    const { host, port, ca } = this.#events.endpoint();
+    const { host, port } = this.#events.endpoint();
     const { localAddress } = this.#events;
-    const scheme = ca === undefined ? 'http' : 'https';
-    const way = { host, port, localAddress, noDelay: true };
-    const session = connect(`${scheme}://${host}:${port}`, {
+    const socket = connectTcp({ host, port, localAddress, noDelay: true });
+    let failure: string | undefined;
+    const failed = (error: NodeJS.ErrnoException): void => {
+      failure ??= error.code ?? error.message;
+    };
+    const deadline = setTimeout(() => socket.destroy(new Error('no connection in time')), CONNECT_TIMEOUT_MS);
+    socket.on('error', failed);
+    socket.once('close', () => {
+      clearTimeout(deadline);
+      this.#lost(failure);
+    });
+    // Most attempts of a storm find nobody: they cost no more than that.
+    socket.once('connect', () => this.#greet(socket, deadline, failed));
+  }
+
+  #greet(socket: Socket, deadline: NodeJS.Timeout, failed: (error: NodeJS.ErrnoException) => void): void {
+    const { host, port, ca } = this.#events.endpoint();
+    const session = connect(`${ca === undefined ? 'http' : 'https'}://${host}:${port}`, {
       settings: { initialWindowSize: WINDOW_BYTES, enablePush: false },
-      createConnection: (): Socket =>
-        ca === undefined
-          ? connectTcp(way)
-          : connectTls({ secureContext: trusting(ca), ALPNProtocols: ['h2'], servername: 'localhost', socket: connectTcp(way) }),
+      createConnection: () => (ca === undefined ? socket : secured(socket, ca)),
     });
     this.#session = session;
-    const deadline = setTimeout(() => session.destroy(new Error('no connection in time')), CONNECT_TIMEOUT_MS);
     const pings = setInterval(() => {
       if (!session.destroyed) session.ping(() => undefined);
     }, PING_PERIOD_MS);
-    let failure: string | undefined;
     session.once('connect', () => clearTimeout(deadline));
-    session.on('error', (error: NodeJS.ErrnoException) => {
-      failure ??= error.code ?? error.message;
-    });
+    session.on('error', failed);
     session.once('close', () => {
-      clearTimeout(deadline);
       clearInterval(pings);
-      this.#lost(failure);
+      socket.destroy();
     });
-    this.#open(session, (what) => {
-      failure ??= what;
-    });
+    this.#open(session, (what) => failed(new Error(what)));
   }
 
   #open(session: ClientHttp2Session, failed: (what: string) => void): void {
@@ -237,6 +242,10 @@ export class SimulatedAgent {
     this.#send(begun);
     setTimeout(() => this.#send(ended), APPLY_MS * (0.5 + Math.random()));
   }
+}
+
+function secured(socket: Socket, ca: string): TLSSocket {
+  return connectTls({ secureContext: trusting(ca), ALPNProtocols: ['h2'], servername: 'localhost', socket });
 }
 
 /** One for all connections: each of its own would have to parse the certificate again. */

@@ -3,6 +3,9 @@ import { type AgentEvents, SimulatedAgent } from './simulated-agent.ts';
 
 /** A process that plays a part of the fleet. Its parent tells it what to do, and it ends with its parent. */
 
+// Refused attempts by the ten thousand, of which nobody reads where they were made.
+Error.stackTraceLimit = 0;
+
 const agents: SimulatedAgent[] = [];
 let endpoint: Endpoint | undefined;
 let failures: Record<string, number> = {};
