@@ -1,16 +1,13 @@
-import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { mkdir, readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
-import { sleep } from '../../lib/abort.ts';
 import { UserError } from '../../lib/errors.ts';
+import { rewriteFile } from '../../lib/replace-file.ts';
 import type { ProjectConfig } from './config.ts';
 
 const PREFIX = 'kaspush-';
 const TOKEN_BYTES = 32;
-const LOCK_ATTEMPTS = 50;
-const LOCK_WAIT_MS = 100;
-const OWNER_ONLY = 0o600;
 
 /** Which repository a token belongs to. */
 export interface TokenScope {
@@ -73,19 +70,12 @@ export async function createPushToken(file: string, scope: TokenScope, signal: A
   const token = PREFIX + randomBytes(TOKEN_BYTES).toString('base64url');
   const sha256 = createHash('sha256').update(token).digest('hex');
   await mkdir(dirname(file), { recursive: true });
-  await using _lock = await lock(`${file}.lock`, signal);
-  const { tokens } = await readTokens(file);
   const entry = { storage: scope.storage, relative_path: scope.relativePath, sha256, created_at: new Date().toISOString() };
-  const temporary = `${file}.${randomUUID()}`;
-  try {
-    await writeFile(temporary, `${JSON.stringify({ tokens: [...tokens, entry] }, undefined, 2)}\n`, {
-      mode: OWNER_ONLY,
-      flush: true,
-    });
-    await rename(temporary, file);
-  } finally {
-    await rm(temporary, { force: true });
-  }
+  const content = async (): Promise<string> => {
+    const { tokens } = await readTokens(file);
+    return `${JSON.stringify({ tokens: [...tokens, entry] }, undefined, 2)}\n`;
+  };
+  await rewriteFile(file, 'push tokens', content, signal);
   return token;
 }
 
@@ -103,18 +93,4 @@ async function readTokens(file: string): Promise<TokensFile> {
     // The cause would quote the content, which may be a token that somebody put there by mistake.
     throw new UserError(`${file}: is not a file of push tokens; remove it and make new tokens`);
   }
-}
-
-/** Keeps two processes from writing at the same time. */
-async function lock(path: string, signal: AbortSignal): Promise<AsyncDisposable> {
-  for (let attempt = 0; attempt < LOCK_ATTEMPTS; attempt++) {
-    try {
-      await (await open(path, 'wx', OWNER_ONLY)).close();
-      return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      await sleep(LOCK_WAIT_MS, signal);
-    }
-  }
-  throw new UserError(`${path} is held by another process; remove it if there is none`);
 }

@@ -2,7 +2,7 @@ import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { UserError } from '../../lib/errors.ts';
-import { rewriteFile } from './locked-file.ts';
+import { rewriteFile } from '../../lib/replace-file.ts';
 import { readRegistryFile } from './registry-file.ts';
 
 /** A token by which a person or a job reaches clusters, by its SHA-256: the file holds nothing that lets anybody in. */
@@ -41,6 +41,8 @@ export type AccessTokenOwner =
 
 const PREFIXES = { user: 'kaspat-', job: 'kasjob-' } as const;
 const TOKEN_BYTES = 32;
+/** Who makes tokens waits for others who do, which is bounded. */
+const NEVER = new AbortController().signal;
 
 /**
  * Makes a token for a person or a project of the registry file and stores its hash. The token itself is kept nowhere: show it
@@ -145,8 +147,13 @@ async function rewrite(
   file: string,
   change: (records: readonly AccessTokenRecord[]) => readonly AccessTokenRecord[],
 ): Promise<void> {
-  await rewriteFile(file, 'access tokens', async () => {
-    const tokens = change([...(await readAccessTokens(file)).values()]);
-    return `${JSON.stringify({ tokens }, undefined, 2)}\n`;
-  });
+  await rewriteFile(
+    file,
+    'access tokens',
+    async () => {
+      const tokens = change([...(await readAccessTokens(file)).values()]);
+      return `${JSON.stringify({ tokens }, undefined, 2)}\n`;
+    },
+    NEVER,
+  );
 }

@@ -1,7 +1,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { UserError } from '../../lib/errors.ts';
-import { rewriteFile } from './locked-file.ts';
+import { rewriteFile } from '../../lib/replace-file.ts';
 import { readRegistryFile } from './registry-file.ts';
 
 /** Who a token belongs to, by the SHA-256 of the token: the file holds nothing that lets anybody in. */
@@ -15,6 +15,8 @@ export interface AgentTokenRecord {
 
 const TOKEN_PREFIX = 'kasagent-';
 const TOKEN_BYTES = 32;
+/** Who makes tokens waits for others who do, which is bounded. */
+const NEVER = new AbortController().signal;
 
 /**
  * Makes a token for an agent of the registry file and stores its hash. The token itself is kept nowhere: show it once.
@@ -89,8 +91,13 @@ function parseRecords(text: string, file: string): AgentTokenRecord[] {
 }
 
 async function rewrite(file: string, change: (records: AgentTokenRecord[]) => AgentTokenRecord[]): Promise<void> {
-  await rewriteFile(file, 'agent tokens', async () => {
-    const records = change([...(await readAgentTokens(file)).values()]);
-    return `${JSON.stringify({ tokens: records }, undefined, 2)}\n`;
-  });
+  await rewriteFile(
+    file,
+    'agent tokens',
+    async () => {
+      const records = change([...(await readAgentTokens(file)).values()]);
+      return `${JSON.stringify({ tokens: records }, undefined, 2)}\n`;
+    },
+    NEVER,
+  );
 }

@@ -1,7 +1,8 @@
-import { open, readFile, rename, rm } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { aborted } from '../../lib/abort.ts';
 import { toError, UserError } from '../../lib/errors.ts';
+import { replaceFile } from '../../lib/replace-file.ts';
 import type { Part } from '../../lib/stages.ts';
 import type { UnitChange, UnitOverride, UnitOverrides } from './unit-overrides.ts';
 
@@ -197,16 +198,10 @@ export function overridesToText({ version, agents }: OverridesState): string {
   return JSON.stringify({ version, units }, undefined, 2);
 }
 
-/** Readers see the old file or the new one, never a part. */
 async function write(file: string, state: OverridesState): Promise<void> {
-  const temporary = `${file}.new`;
   try {
-    await using handle = await open(temporary, 'w', 0o600);
-    await handle.writeFile(`${overridesToText(state)}\n`);
-    await handle.sync();
-    await rename(temporary, file);
+    await replaceFile(file, `${overridesToText(state)}\n`);
   } catch (error) {
-    await rm(temporary, { force: true }).catch(() => undefined);
     throw new UserError(`Cannot write the overrides of units ${file}: ${toError(error).message}`, {
       kind: 'precondition',
       reason: 'FileUnwritable',
