@@ -23,6 +23,7 @@ import { GitlabAccess } from './kubernetes-proxy/gitlab-access.ts';
 import { createKubernetesProxy, fileAccess } from './kubernetes-proxy/open-kubernetes-proxy.ts';
 import { openLiveChanges } from './live-changes/open-live-changes.ts';
 import { KasMetrics } from './observability/kas-metrics.ts';
+import { countedRegistry } from './registry/counted-registry.ts';
 import type { FileRegistry } from './registry/file-registry.ts';
 import { type OpenedRegistry, openRegistry } from './registry/open-registry.ts';
 import type { Registry } from './registry/registry.ts';
@@ -51,8 +52,7 @@ const CONCURRENT_POLLS = 32;
 
 /** Runs kas until the signal fires. Throws UserError when something it was given is wrong, before it serves anything. */
 export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal): Promise<void> {
-  const opened = await openRegistry(config, log);
-  const { registry, file: fileRegistry, gitlab: gitlabClient } = opened;
+  const uncounted = await openRegistry(config, log);
   const apiSecret = await readApiSecret(
     config.api.listen.authenticationSecretFile,
     config.api.listen.authenticationSecretEncoding,
@@ -60,6 +60,8 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
   const shared = await openSharedState(config, { graceMs: CALL_GRACE_MS, concurrentPolls: CONCURRENT_POLLS, log });
   const { overrides, tracker, store, commands } = shared;
   const metrics = new KasMetrics(() => tracker.size);
+  const opened = countedRegistry(uncounted, (question) => metrics.asked(question));
+  const { registry, file: fileRegistry, gitlab: gitlabClient } = opened;
   const { blobCache } = config.agent.gitops;
   const folder = blobCache && (await BlobFolder.open({ ...blobCache, log }));
   const sources = createSources({ config, registry, shared, metrics, folder, log });

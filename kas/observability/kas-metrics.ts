@@ -10,6 +10,7 @@ export class KasMetrics {
   readonly #gitalyCalls: Counter<'method'>;
   readonly #blobs: Counter;
   readonly #renderings: Counter;
+  readonly #questions: Counter<'question'>;
 
   /** `connectedAgents` is asked whenever metrics are read. */
   constructor(connectedAgents: () => number) {
@@ -52,6 +53,12 @@ export class KasMetrics {
       help: 'Renderings of units, without commits that left a unit as it was.',
       registers,
     });
+    this.#questions = new Counter({
+      name: 'kas_registry_questions_total',
+      help: 'Questions to the registry. With GitLab most are answered from a cache.',
+      labelNames: ['question'],
+      registers,
+    });
   }
 
   called(method: string): void {
@@ -64,6 +71,10 @@ export class KasMetrics {
 
   rendered(): void {
     this.#renderings.inc();
+  }
+
+  asked(question: string): void {
+    this.#questions.inc({ question });
   }
 
   polled(): void {

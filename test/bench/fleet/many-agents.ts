@@ -128,11 +128,13 @@ async function restart(
     `all back after ${took.toFixed(1)} s, ${(await fleet.kas.cpuSeconds()).toFixed(1)} s of processor time, ${mib(rss)}, at most ${mib(peak)}; ${told(outcome)}`,
   );
   const name = `${workload}, kas restarted${tls ? ' with TLS' : ''}`;
-  // One for each 500 configurations, and some for lists, whoever connects in which order.
+  // Polls by the clock, lists, and reads of configurations that double in size: not a number of agents.
   const calls = await fleet.metric('kas_gitaly_calls_total');
+  const questions = await fleet.metric('kas_registry_questions_total');
   return [
     { workload: name, unit: 's until all are back', better: 'less', ours: took, target: { atMost: 60 } },
-    { workload: name, unit: 'calls to Gitaly', better: 'less', ours: calls, target: { atMost: Math.max(200, agents / 20) } },
+    { workload: name, unit: 'calls to Gitaly', better: 'less', ours: calls, target: { atMost: 60 } },
+    { workload: name, unit: 'questions to the registry, each', better: 'less', ours: questions / agents, target: { atMost: 4 } },
   ];
 }
 
