@@ -74,7 +74,7 @@ test('agentk takes configuration and objects from kas 13.8, and goes on from com
     describe: async () => ({ commitId: '', podNamespace: 'ns', podName: 'pod', kubernetesVersion: '' }),
     onIdentity: (identity) => void taken.identities.push(identity),
     objectCache: { configure: () => undefined },
-    tunnels: { allowServices: () => undefined, attach: () => () => undefined },
+    tunnels: { allow: () => undefined, attach: () => () => undefined },
   });
   let readied = 0;
   const running = session.run(() => void (readied += 1), stop.signal);

@@ -1,4 +1,5 @@
 import { AbortScope, aborted, sleep } from '../../lib/abort.ts';
+import type { ApiAccess } from '../../lib/api-access.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { isAbort, toError, UserError } from '../../lib/errors.ts';
 import type { HttpService } from '../../lib/http-service.ts';
@@ -53,8 +54,8 @@ export interface KasSessionDeps {
 
 /** Requests that kas has for this cluster. */
 export interface SessionTunnels {
-  /** HTTP servers that requests may go to, besides the API server. */
-  allowServices(services: readonly HttpService[]): void;
+  /** HTTP servers that requests may go to besides the API server, and as whom callers of kas' API reach that one. */
+  allow(allowed: { readonly httpServices: readonly HttpService[]; readonly apiAccess: ApiAccess }): void;
   /** Keeps tunnels on a connection until `signal` fires; the returned function opens so many more. */
   attach(open: KasConnection['openTunnel'], signal: AbortSignal): (count: number) => void;
 }
@@ -188,7 +189,7 @@ export class KasSession implements Part {
           this.#deps.log.info('Configuration received', { commit: configuration.commitId, count: configuration.units.length });
           engine.configure(configuration);
           this.#deps.objectCache.configure(configuration.objectCache);
-          this.#deps.tunnels.allowServices(configuration.httpServices);
+          this.#deps.tunnels.allow(configuration);
           return;
         }
         case 'bundleHeader': {

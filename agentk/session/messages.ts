@@ -1,5 +1,6 @@
 /** Between the protocol's messages (proto/src/kas/agent/v1) and the engine's types. Generated types stop here. */
 
+import { type ApiAccess, NO_API_ACCESS } from '../../lib/api-access.ts';
 import type { CallerKind as Caller, HttpService } from '../../lib/http-service.ts';
 import type { LogLevel as Level } from '../../lib/log.ts';
 import { NO_OBJECT_CACHE, type ObjectCachePolicy } from '../../lib/object-cache-policy.ts';
@@ -13,6 +14,7 @@ import {
   Phase,
 } from '../../proto/gen/kas/agent/v1/objects.ts';
 import {
+  type ApiAccess as ApiAccessMessage,
   type Configuration as ConfigurationMessage,
   type ConnectRequest,
   type HeldUnit,
@@ -43,6 +45,7 @@ export function toConfiguration(message: ConfigurationMessage): gitops.Configura
   readonly logLevel: Level;
   readonly objectCache: ObjectCachePolicy;
   readonly httpServices: readonly HttpService[];
+  readonly apiAccess: ApiAccess;
 } {
   return {
     commitId: message.commitId,
@@ -59,7 +62,15 @@ export function toConfiguration(message: ConfigurationMessage): gitops.Configura
       methods,
       callers: callers.flatMap((caller) => CALLERS[caller] ?? []),
     })),
+    apiAccess: toApiAccess(message.apiAccess),
   };
+}
+
+/** What an older kas does not say, or a newer one in a way that this agent does not know, lets nobody in. */
+function toApiAccess(message: ApiAccessMessage | undefined): ApiAccess {
+  const accessAs = message?.accessAs;
+  if (accessAs === undefined) return NO_API_ACCESS;
+  return accessAs.$case === 'impersonate' ? { type: 'impersonate', identity: accessAs.value } : { type: accessAs.$case };
 }
 
 /** An older kas says nothing of it. */

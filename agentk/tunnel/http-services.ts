@@ -3,8 +3,9 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { toError } from '../../lib/errors.ts';
 import type { CallerKind, HttpService } from '../../lib/http-service.ts';
 import { type HttpRequest, type HttpServiceRequest, CallerKind as WireCallerKind } from '../../proto/gen/kas/agent/v1/tunnel.ts';
+import type { HttpExchange } from './http-exchange.ts';
 import { answerHeaders, requestHeaders } from './http-messages.ts';
-import { type IncomingRequest, Refusal } from './incoming-request.ts';
+import { Refusal } from './incoming-request.ts';
 import { writable } from './writable.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -31,7 +32,7 @@ export class HttpServices {
   }
 
   /** Rejects with Refusal. */
-  async serve({ http, service: name, caller }: HttpServiceRequest, request: IncomingRequest): Promise<void> {
+  async serve({ http, service: name, caller }: HttpServiceRequest, request: HttpExchange): Promise<void> {
     if (http === undefined) throw new Refusal(400, 'BadRequest', 'the request has no head');
     const service = this.#services.find((one) => one.name === name);
     if (service === undefined) throw new Refusal(404, 'NotFound', `the agent's configuration has no HTTP service "${name}"`);
@@ -48,7 +49,7 @@ export class HttpServices {
     for (const agent of Object.values(this.#agents)) agent.destroy();
   }
 
-  async #exchange(url: URL, http: HttpRequest, request: IncomingRequest): Promise<void> {
+  async #exchange(url: URL, http: HttpRequest, request: HttpExchange): Promise<void> {
     const body = new RequestBody(request);
     for (let tries = 1; ; tries += 1) {
       const outgoing = this.#open(url, http, request.signal);
@@ -105,10 +106,10 @@ function targetOf({ url }: HttpService, { path }: HttpRequest): URL {
 
 /** The body of a request, which goes to one attempt only once some of it was read. */
 class RequestBody {
-  readonly #request: IncomingRequest;
+  readonly #request: HttpExchange;
   started = false;
 
-  constructor(request: IncomingRequest) {
+  constructor(request: HttpExchange) {
     this.#request = request;
   }
 
@@ -116,6 +117,7 @@ class RequestBody {
   async send(outgoing: ClientRequest): Promise<void> {
     try {
       for await (const chunk of this.#request.body) {
+        if (!this.started) frame(outgoing);
         this.started = true;
         if (outgoing.destroyed) return;
         if (!outgoing.write(chunk)) await writable(outgoing);
@@ -125,4 +127,12 @@ class RequestBody {
       outgoing.destroy();
     }
   }
+}
+
+/**
+ * Says where the body ends. Node would send that of a GET, HEAD, DELETE or OPTIONS without, and the server take it for the next
+ * request on the connection: one that nobody has looked at.
+ */
+function frame(outgoing: ClientRequest): void {
+  if (!outgoing.headersSent && !outgoing.hasHeader('content-length')) outgoing.setHeader('transfer-encoding', 'chunked');
 }

@@ -6,8 +6,9 @@ import { ConnectionPool, type Lease } from '../kube/connection-pool.ts';
 import type { Credentials, KubeAccess } from '../kube/kube-access.ts';
 import { KubeError } from '../kube/kube-error.ts';
 import { TransportError } from '../kube/transport-error.ts';
+import type { HttpExchange } from './http-exchange.ts';
 import { answerHeaders, asksForImpersonation, impersonationHeadersOf, requestHeaders } from './http-messages.ts';
-import { type IncomingRequest, Refusal } from './incoming-request.ts';
+import { Refusal } from './incoming-request.ts';
 import { upgradeRequest } from './upgrade.ts';
 import { writable } from './writable.ts';
 
@@ -35,7 +36,7 @@ export class KubernetesRequests {
   }
 
   /** Rejects with Refusal. */
-  async serve({ http, impersonation }: KubernetesRequest, request: IncomingRequest): Promise<void> {
+  async serve({ http, impersonation }: KubernetesRequest, request: HttpExchange): Promise<void> {
     if (http === undefined) throw new Refusal(400, 'BadRequest', 'the request has no head');
     const headers = requestHeaders(http.headers);
     if (impersonation !== undefined) {
@@ -56,7 +57,7 @@ export class KubernetesRequests {
     await this.#pool.close();
   }
 
-  async #exchange(http: HttpRequest, headers: OutgoingHttpHeaders, request: IncomingRequest): Promise<void> {
+  async #exchange(http: HttpRequest, headers: OutgoingHttpHeaders, request: HttpExchange): Promise<void> {
     for (let tries = 1; ; tries += 1) {
       const lease = await this.#pool.acquire(request.signal);
       const body = new OnceBody(request);
@@ -76,7 +77,7 @@ export class KubernetesRequests {
     lease: Lease,
     http: HttpRequest,
     headers: OutgoingHttpHeaders,
-    request: IncomingRequest,
+    request: HttpExchange,
     body: OnceBody,
   ): Promise<void> {
     const stream = lease.connection.open({ ...this.#head(http, headers, lease.credentials) }, false);
@@ -104,7 +105,7 @@ export class KubernetesRequests {
     }
   }
 
-  async #upgrade(http: HttpRequest, headers: OutgoingHttpHeaders, request: IncomingRequest): Promise<void> {
+  async #upgrade(http: HttpRequest, headers: OutgoingHttpHeaders, request: HttpExchange): Promise<void> {
     const credentials = await this.#access.credentials(request.signal);
     const { server, proxy } = this.#access;
     const head = { ...own(credentials, headers), host: server.host };
@@ -144,10 +145,10 @@ function headOf(stream: ClientHttp2Stream, explain: () => Error): Promise<Answer
 
 /** The body of a request, which goes to one attempt only once some of it was read. */
 class OnceBody {
-  readonly #request: IncomingRequest;
+  readonly #request: HttpExchange;
   started = false;
 
-  constructor(request: IncomingRequest) {
+  constructor(request: HttpExchange) {
     this.#request = request;
   }
 

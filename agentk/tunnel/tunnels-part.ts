@@ -1,9 +1,11 @@
 import { aborted } from '../../lib/abort.ts';
+import { type ApiAccess, NO_API_ACCESS } from '../../lib/api-access.ts';
 import type { HttpService } from '../../lib/http-service.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { Part } from '../../lib/stages.ts';
 import type { KubeAccess } from '../kube/kube-access.ts';
 import type { AgentService } from '../services/agent-service.ts';
+import { clusterRequestsService } from './cluster-requests.ts';
 import { GrpcRequests } from './grpc-requests.ts';
 import { HttpServices } from './http-services.ts';
 import { KubernetesRequests } from './kubernetes-requests.ts';
@@ -24,17 +26,21 @@ export class TunnelsPart implements Part {
   readonly #kubernetes: KubernetesRequests;
   readonly #httpServices = new HttpServices();
   readonly #tunnels: Tunnels;
+  #apiAccess: ApiAccess = NO_API_ACCESS;
 
   constructor({ access, services, log }: TunnelsPartDeps) {
     this.#kubernetes = new KubernetesRequests(access);
-    const grpc = new GrpcRequests(services, log);
-    const requests = new TunnelRequests({ kubernetes: this.#kubernetes, httpServices: this.#httpServices, grpc, log });
+    const targets = { kubernetes: this.#kubernetes, httpServices: this.#httpServices };
+    const own = clusterRequestsService({ ...targets, access: () => this.#apiAccess, log });
+    const grpc = new GrpcRequests([...services, own], log);
+    const requests = new TunnelRequests({ ...targets, grpc, log });
     this.#tunnels = new Tunnels({ serve: (request) => requests.serve(request), log }, this.#ended.signal);
   }
 
-  /** HTTP servers that requests may go to, besides the API server. */
-  allowServices(services: readonly HttpService[]): void {
-    this.#httpServices.configure(services);
+  /** HTTP servers that requests may go to besides the API server, and as whom callers of kas' API reach that one. */
+  allow({ httpServices, apiAccess }: { readonly httpServices: readonly HttpService[]; readonly apiAccess: ApiAccess }): void {
+    this.#httpServices.configure(httpServices);
+    this.#apiAccess = apiAccess;
   }
 
   /** See `Tunnels.attach`. */

@@ -5,8 +5,8 @@ import { toError } from '../../lib/errors.ts';
 import { connectTls } from '../kube/connect.ts';
 import type { TlsMaterial } from '../kube/kube-access.ts';
 import { TransportError } from '../kube/transport-error.ts';
+import type { HttpExchange } from './http-exchange.ts';
 import { answerHeaders } from './http-messages.ts';
-import type { IncomingRequest } from './incoming-request.ts';
 import { writable } from './writable.ts';
 
 export interface UpgradeTarget {
@@ -25,7 +25,7 @@ export interface UpgradeTarget {
  * A request that turns its connection into one of another protocol, over HTTP/1.1. After the 101 bytes go both ways as they
  * are; an answer of another status is an answer like any. Rejects with TransportError when there is none.
  */
-export async function upgradeRequest(target: UpgradeTarget, request: IncomingRequest): Promise<void> {
+export async function upgradeRequest(target: UpgradeTarget, request: HttpExchange): Promise<void> {
   const { server, proxy, tls, method, path, headers, protocol } = target;
   const connection = await connectTls(server, proxy, tls, 'http/1.1', request.signal);
   await exchangeUpgrade(connection, { method, path, headers, protocol }, request);
@@ -35,7 +35,7 @@ export async function upgradeRequest(target: UpgradeTarget, request: IncomingReq
 export async function exchangeUpgrade(
   connection: Socket,
   { method, path, headers, protocol }: Pick<UpgradeTarget, 'method' | 'path' | 'headers' | 'protocol'>,
-  request: IncomingRequest,
+  request: HttpExchange,
 ): Promise<void> {
   const cut = (): void => void connection.destroy();
   request.signal.addEventListener('abort', cut, { once: true });
@@ -77,19 +77,19 @@ async function send(connection: Socket, method: string, path: string, headers: O
   return await promise;
 }
 
-async function tunnel(socket: Duplex, first: Buffer, request: IncomingRequest): Promise<void> {
+async function tunnel(socket: Duplex, first: Buffer, request: HttpExchange): Promise<void> {
   socket.on('error', () => undefined);
   void pump(request, socket);
   if (first.length > 0) await request.writeBytes(first);
   await writeAll(socket, request);
 }
 
-async function writeAll(source: AsyncIterable<Buffer>, request: IncomingRequest): Promise<void> {
+async function writeAll(source: AsyncIterable<Buffer>, request: HttpExchange): Promise<void> {
   for await (const chunk of source) await request.writeBytes(chunk);
 }
 
 /** How it ends shows in what is read from the socket. */
-async function pump(request: IncomingRequest, socket: Duplex): Promise<void> {
+async function pump(request: HttpExchange, socket: Duplex): Promise<void> {
   try {
     for await (const chunk of request.body) {
       if (socket.destroyed) return;

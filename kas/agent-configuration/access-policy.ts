@@ -1,3 +1,5 @@
+import type { StaticIdentity } from '../../lib/api-access.ts';
+
 /** Who may reach the cluster of an agent through kas, and as whom, as the agent's configuration says. */
 export interface AccessPolicy {
   /** CI jobs. The agent's own project may in any case. */
@@ -24,13 +26,6 @@ export type JobIdentity =
   | { readonly type: 'ci_job' }
   | { readonly type: 'ci_user' }
   | { readonly type: 'impersonate'; readonly identity: StaticIdentity };
-
-export interface StaticIdentity {
-  readonly username: string;
-  readonly uid: string;
-  readonly groups: readonly string[];
-  readonly extra: readonly { readonly key: string; readonly values: readonly string[] }[];
-}
 
 export interface UserAccess {
   /** Full paths: developers and above of one of them may. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { type ApiAccess, NO_API_ACCESS, type StaticIdentity } from '../../lib/api-access.ts';
 import type { HttpService } from '../../lib/http-service.ts';
 import type { AccessPolicy, JobAccess, JobIdentity } from './access-policy.ts';
 
@@ -69,6 +70,20 @@ export const userAccess = z
   .optional()
   .describe("which people may reach the cluster's API");
 
+export const apiAccess = z
+  .strictObject({
+    access_as: z
+      .strictObject({
+        agent: nothing.optional().describe('the agent, or whom the caller names'),
+        impersonate: staticIdentity.optional().describe('this user, always'),
+        caller: nothing.optional().describe('whom the caller names, which it has to'),
+      })
+      .superRefine((value, context) => exactlyOne(value, undefined, context, 'agent, impersonate, caller'))
+      .describe('as whom requests are made; exactly one key'),
+  })
+  .optional()
+  .describe("lets callers of kas' API make requests to the cluster's API; left out, they make none");
+
 export const httpServices = z
   .array(
     z.strictObject({
@@ -111,11 +126,16 @@ function checkUrl(text: string, context: z.RefinementCtx): void {
     context.addIssue('must be a URL of http or https without a query; write it like http://prometheus.monitoring.svc:9090');
 }
 
-function exactlyOne(value: Readonly<Record<string, unknown>>, atMost: 1 | undefined, context: z.RefinementCtx): void {
+function exactlyOne(
+  value: Readonly<Record<string, unknown>>,
+  atMost: 1 | undefined,
+  context: z.RefinementCtx,
+  names = 'agent, user',
+): void {
   const given = Object.values(value).filter((one) => one !== undefined).length;
   if (given > 1 || (given === 0 && atMost === undefined))
     context.addIssue(
-      `needs ${atMost === undefined ? 'exactly' : 'at most'} one of ${Object.keys(value).join(', ') || 'agent, user'}; keep one`,
+      `needs ${atMost === undefined ? 'exactly' : 'at most'} one of ${Object.keys(value).join(', ') || names}; keep one`,
     );
 }
 
@@ -143,14 +163,21 @@ function toJobAccess(scope: JobAccess['scope'], entry: z.output<typeof jobAccess
 
 function toIdentity(accessAs: z.output<typeof jobAccessAs>): JobIdentity {
   if (accessAs?.impersonate !== undefined) {
-    const { username, uid, groups, extra } = accessAs.impersonate;
-    return {
-      type: 'impersonate',
-      identity: { username, uid, groups, extra: extra.map(({ key, val }) => ({ key, values: val })) },
-    };
+    return { type: 'impersonate', identity: toStaticIdentity(accessAs.impersonate) };
   }
   if (accessAs?.ci_job !== undefined) return { type: 'ci_job' };
   return accessAs?.ci_user === undefined ? { type: 'agent' } : { type: 'ci_user' };
+}
+
+function toStaticIdentity({ username, uid, groups, extra }: z.output<typeof staticIdentity>): StaticIdentity {
+  return { username, uid, groups, extra: extra.map(({ key, val }) => ({ key, values: val })) };
+}
+
+export function toApiAccess(access: z.output<typeof apiAccess>): ApiAccess {
+  if (access === undefined) return NO_API_ACCESS;
+  const { agent, impersonate } = access.access_as;
+  if (impersonate !== undefined) return { type: 'impersonate', identity: toStaticIdentity(impersonate) };
+  return { type: agent === undefined ? 'caller' : 'agent' };
 }
 
 export function toHttpServices(services: z.output<typeof httpServices>): readonly HttpService[] {

@@ -1,3 +1,4 @@
+import { NO_API_ACCESS } from '../../lib/api-access.ts';
 import { NO_OBJECT_CACHE } from '../../lib/object-cache-policy.ts';
 import { DEFAULT_POLICY } from '../../lib/unit-policy.ts';
 import { NO_ACCESS } from './access-policy.ts';
@@ -19,6 +20,7 @@ test.each(['', '# nothing\n', 'gitops:\n  manifest_projects: []\n'])('%j has no 
       access: NO_ACCESS,
       sharing: { ci_access: { projects: [], groups: [] } },
       httpServices: [],
+      apiAccess: NO_API_ACCESS,
       objectCache: NO_OBJECT_CACHE,
     },
   });
@@ -225,3 +227,24 @@ test('units that wait for each other are a problem for each of them', () => {
 test('one project may be in several units', () => {
   expect(parse('gitops: {manifest_projects: [{id: a/b, name: x}, {id: a/b, name: y}]}').configuration?.units).toHaveLength(2);
 });
+
+test.each([
+  ['', { type: 'none' }],
+  ['api_access: {access_as: {agent: {}}}', { type: 'agent' }],
+  ['api_access: {access_as: {caller: {}}}', { type: 'caller' }],
+  [
+    'api_access: {access_as: {impersonate: {username: rails, groups: [a], extra: [{key: k, val: [v]}]}}}',
+    { type: 'impersonate', identity: { username: 'rails', uid: '', groups: ['a'], extra: [{ key: 'k', values: ['v'] }] } },
+  ],
+])("%j says as whom callers of kas' API act", (text, access) => {
+  expect(parse(text).configuration?.apiAccess).toEqual(access);
+});
+
+test.each(['api_access: {}', 'api_access: {access_as: {}}', 'api_access: {access_as: {agent: {}, caller: {}}}'])(
+  '%j does not say as whom',
+  (text) => {
+    const { configuration, problems } = parse(text);
+    expect(configuration).toBeUndefined();
+    expect(problems?.[0]?.message).toMatch(/api_access.*access_as/);
+  },
+);

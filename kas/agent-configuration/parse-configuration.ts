@@ -6,7 +6,7 @@ import { parseYamlConfig } from '../../lib/yaml-config.ts';
 import type { AgentConfiguration } from '../agent-session/agent-configuration.ts';
 import { folderGlob } from '../manifests/kustomizations.ts';
 
-import { toAccessPolicy, toHttpServices } from './access-schema.ts';
+import { toAccessPolicy, toApiAccess, toHttpServices } from './access-schema.ts';
 import { toObjectCachePolicy } from './object-cache-schema.ts';
 import { type ConfigurationFile, configurationSchema, DEFAULT_GLOB } from './schema.ts';
 
@@ -50,7 +50,7 @@ function decode(content: Buffer, file: string): string {
 }
 
 function compile(
-  { gitops, ci_access, user_access, http_services, object_cache, observability }: ConfigurationFile,
+  { gitops, ci_access, user_access, api_access, http_services, object_cache, observability }: ConfigurationFile,
   project: string,
   commitId: string,
 ): AgentConfiguration {
@@ -68,6 +68,7 @@ function compile(
     access: toAccessPolicy(ci_access, user_access),
     sharing: { ci_access, ...(user_access === undefined ? {} : { user_access }) },
     httpServices: toHttpServices(http_services),
+    apiAccess: toApiAccess(api_access),
     objectCache: toObjectCachePolicy(object_cache),
   };
 }

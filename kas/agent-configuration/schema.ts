@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { healthRule } from '../../lib/health-rule-schema.ts';
 import { defaultNamespace, unitName, unitPolicyShape } from '../../lib/unit-policy-schema.ts';
-import { ciAccess, httpServices, userAccess } from './access-schema.ts';
+import { apiAccess, ciAccess, httpServices, userAccess } from './access-schema.ts';
 import { objectCache } from './object-cache-schema.ts';
 
 /** The agent's configuration file, `.gitlab/agents/<name>/config.yaml`. Names are GitLab's (agentcfg) where it has the setting. */
@@ -67,6 +67,7 @@ const configuration = z.strictObject({
     .describe('what the agent syncs'),
   ci_access: ciAccess,
   user_access: userAccess,
+  api_access: apiAccess,
   http_services: httpServices,
   object_cache: objectCache,
   observability: z

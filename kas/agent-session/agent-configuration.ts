@@ -1,3 +1,4 @@
+import type { ApiAccess } from '../../lib/api-access.ts';
 import type { Subscriber } from '../../lib/broadcast.ts';
 import type { HttpService } from '../../lib/http-service.ts';
 import type { LogLevel } from '../../lib/log.ts';
@@ -26,6 +27,7 @@ export interface AgentConfiguration {
   /** `ci_access` and `user_access` as the file has them, for GitLab. */
   readonly sharing?: { readonly ci_access: unknown; readonly user_access?: unknown };
   readonly httpServices: readonly HttpService[];
+  readonly apiAccess: ApiAccess;
   readonly objectCache: ObjectCachePolicy;
   readonly logLevel: LogLevel;
 }

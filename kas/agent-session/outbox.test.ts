@@ -1,3 +1,4 @@
+import { NO_API_ACCESS } from '../../lib/api-access.ts';
 import { createBundle } from '../../lib/bundle.ts';
 import { NO_OBJECT_CACHE } from '../../lib/object-cache-policy.ts';
 import { NO_ACCESS } from '../agent-configuration/access-policy.ts';
@@ -11,6 +12,7 @@ const configuration = (commitId: string): AgentConfiguration => ({
   healthRules: [],
   access: NO_ACCESS,
   httpServices: [],
+  apiAccess: NO_API_ACCESS,
   objectCache: NO_OBJECT_CACHE,
   logLevel: 'info',
 });

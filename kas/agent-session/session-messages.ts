@@ -1,5 +1,6 @@
 /** Between the protocol's messages (proto/src/kas/agent/v1/session.proto) and what the session works with. */
 
+import type { ApiAccess } from '../../lib/api-access.ts';
 import type { CallerKind as Caller } from '../../lib/http-service.ts';
 import type { LogLevel as Level } from '../../lib/log.ts';
 import type { ObjectCachePolicy } from '../../lib/object-cache-policy.ts';
@@ -14,6 +15,7 @@ import {
   Phase,
 } from '../../proto/gen/kas/agent/v1/objects.ts';
 import {
+  type ApiAccess as ApiAccessMessage,
   type BundleHeader as BundleHeaderMessage,
   type Configuration as ConfigurationMessage,
   type ConnectRequest,
@@ -158,7 +160,7 @@ export function toConnectResponse(message: KasMessage): ConnectResponse {
 }
 
 function fromConfiguration(configuration: AgentConfiguration): ConfigurationMessage {
-  const { commitId, units, healthRules, httpServices, objectCache, logLevel } = configuration;
+  const { commitId, units, healthRules, httpServices, apiAccess, objectCache, logLevel } = configuration;
   return {
     commitId,
     logLevel: LOG_LEVELS[logLevel],
@@ -174,7 +176,16 @@ function fromConfiguration(configuration: AgentConfiguration): ConfigurationMess
       methods: [...methods],
       callers: callers.map((caller) => CALLERS[caller]),
     })),
+    apiAccess: fromApiAccess(apiAccess),
   };
+}
+
+function fromApiAccess(access: ApiAccess): ApiAccessMessage | undefined {
+  if (access.type === 'none') return undefined;
+  if (access.type !== 'impersonate') return { accessAs: { $case: access.type, value: {} } };
+  const { username, uid, groups, extra } = access.identity;
+  const copied = { username, uid, groups: [...groups], extra: extra.map(({ key, values }) => ({ key, values: [...values] })) };
+  return { accessAs: { $case: 'impersonate', value: copied } };
 }
 
 function fromObjectCache({ memoryLimitBytes, selections }: ObjectCachePolicy): ObjectCacheMessage {

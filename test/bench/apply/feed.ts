@@ -6,6 +6,7 @@ import { bundleParts, type UnitBundle } from '../../../kas/agent-session/bundle-
 import { ReportAssembler } from '../../../kas/agent-session/report-assembler.ts';
 import { toAgentMessage, toConnectResponse } from '../../../kas/agent-session/session-messages.ts';
 import type { Drift, SyncReport } from '../../../kas/sync-status/unit-status.ts';
+import { NO_API_ACCESS } from '../../../lib/api-access.ts';
 import type { Bundle } from '../../../lib/bundle.ts';
 import { GrpcListener } from '../../../lib/grpc/listener.ts';
 import { Handlers } from '../../../lib/grpc/serve.ts';
@@ -147,6 +148,7 @@ export class Feed implements AsyncDisposable {
       healthRules: [],
       access: NO_ACCESS,
       httpServices: [],
+      apiAccess: NO_API_ACCESS,
       objectCache: NO_OBJECT_CACHE,
       logLevel: 'warn',
     };

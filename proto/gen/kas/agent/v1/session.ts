@@ -20,7 +20,7 @@ import {
 import { Duration } from "../../../google/protobuf/duration.ts";
 import { Timestamp } from "../../../google/protobuf/timestamp.ts";
 import { ClusterEvent, Drift, ObjectId, ObjectResult, Phase, phaseFromJSON, phaseToJSON } from "./objects.ts";
-import { CallerKind, callerKindFromJSON, callerKindToJSON } from "./tunnel.ts";
+import { CallerKind, callerKindFromJSON, callerKindToJSON, Impersonation } from "./tunnel.ts";
 
 export const protobufPackage = "kas.agent.v1";
 
@@ -541,6 +541,29 @@ export interface Configuration {
     | undefined;
   /** Those that requests through tunnels may go to. */
   httpServices: HttpService[];
+  /** Absent: callers of kas' API make no requests to the Kubernetes API. */
+  apiAccess: ApiAccess | undefined;
+}
+
+/** As whom callers of kas' API make requests to the Kubernetes API; see cluster_requests.proto. */
+export interface ApiAccess {
+  accessAs:
+    | //
+    /** The agent, or whom the caller names. */
+    { $case: "agent"; value: AccessAsAgent }
+    | //
+    /** Always this user. */
+    { $case: "impersonate"; value: Impersonation }
+    | //
+    /** Whom the caller names, which it has to. */
+    { $case: "caller"; value: AccessAsCaller }
+    | undefined;
+}
+
+export interface AccessAsAgent {
+}
+
+export interface AccessAsCaller {
 }
 
 /** An HTTP server near agentk. */
@@ -1658,7 +1681,15 @@ export const OpenTunnels: MessageFns<OpenTunnels> = {
 };
 
 function createBaseConfiguration(): Configuration {
-  return { commitId: "", units: [], logLevel: 0, healthRules: [], objectCache: undefined, httpServices: [] };
+  return {
+    commitId: "",
+    units: [],
+    logLevel: 0,
+    healthRules: [],
+    objectCache: undefined,
+    httpServices: [],
+    apiAccess: undefined,
+  };
 }
 
 export const Configuration: MessageFns<Configuration> = {
@@ -1680,6 +1711,9 @@ export const Configuration: MessageFns<Configuration> = {
     }
     for (const v of message.httpServices) {
       HttpService.encode(v!, writer.uint32(74).fork()).join();
+    }
+    if (message.apiAccess !== undefined) {
+      ApiAccess.encode(message.apiAccess, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -1745,6 +1779,14 @@ export const Configuration: MessageFns<Configuration> = {
             message.httpServices.push(HttpService.decode(reader, reader.uint32()));
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.apiAccess = ApiAccess.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1785,6 +1827,11 @@ export const Configuration: MessageFns<Configuration> = {
         : globalThis.Array.isArray(object?.http_services)
         ? object.http_services.map((e: any) => HttpService.fromJSON(e))
         : [],
+      apiAccess: isSet(object.apiAccess)
+        ? ApiAccess.fromJSON(object.apiAccess)
+        : isSet(object.api_access)
+        ? ApiAccess.fromJSON(object.api_access)
+        : undefined,
     };
   },
 
@@ -1808,6 +1855,9 @@ export const Configuration: MessageFns<Configuration> = {
     if (message.httpServices?.length) {
       obj.httpServices = message.httpServices.map((e) => HttpService.toJSON(e));
     }
+    if (message.apiAccess !== undefined) {
+      obj.apiAccess = ApiAccess.toJSON(message.apiAccess);
+    }
     return obj;
   },
 
@@ -1824,6 +1874,235 @@ export const Configuration: MessageFns<Configuration> = {
       ? ObjectCachePolicy.fromPartial(object.objectCache)
       : undefined;
     message.httpServices = object.httpServices?.map((e) => HttpService.fromPartial(e)) || [];
+    message.apiAccess = (object.apiAccess !== undefined && object.apiAccess !== null)
+      ? ApiAccess.fromPartial(object.apiAccess)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseApiAccess(): ApiAccess {
+  return { accessAs: undefined };
+}
+
+export const ApiAccess: MessageFns<ApiAccess> = {
+  encode(message: ApiAccess, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.accessAs?.$case) {
+      case "agent":
+        AccessAsAgent.encode(message.accessAs.value, writer.uint32(10).fork()).join();
+        break;
+      case "impersonate":
+        Impersonation.encode(message.accessAs.value, writer.uint32(18).fork()).join();
+        break;
+      case "caller":
+        AccessAsCaller.encode(message.accessAs.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ApiAccess {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseApiAccess();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.accessAs = { $case: "agent", value: AccessAsAgent.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.accessAs = { $case: "impersonate", value: Impersonation.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.accessAs = { $case: "caller", value: AccessAsCaller.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ApiAccess {
+    return {
+      accessAs: isSet(object.agent)
+        ? { $case: "agent", value: AccessAsAgent.fromJSON(object.agent) }
+        : isSet(object.impersonate)
+        ? { $case: "impersonate", value: Impersonation.fromJSON(object.impersonate) }
+        : isSet(object.caller)
+        ? { $case: "caller", value: AccessAsCaller.fromJSON(object.caller) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: ApiAccess): unknown {
+    const obj: any = {};
+    if (message.accessAs?.$case === "agent") {
+      obj.agent = AccessAsAgent.toJSON(message.accessAs.value);
+    } else if (message.accessAs?.$case === "impersonate") {
+      obj.impersonate = Impersonation.toJSON(message.accessAs.value);
+    } else if (message.accessAs?.$case === "caller") {
+      obj.caller = AccessAsCaller.toJSON(message.accessAs.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ApiAccess>, I>>(base?: I): ApiAccess {
+    return ApiAccess.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ApiAccess>, I>>(object: I): ApiAccess {
+    const message = createBaseApiAccess();
+    switch (object.accessAs?.$case) {
+      case "agent": {
+        if (object.accessAs?.value !== undefined && object.accessAs?.value !== null) {
+          message.accessAs = { $case: "agent", value: AccessAsAgent.fromPartial(object.accessAs.value) };
+        }
+        break;
+      }
+      case "impersonate": {
+        if (object.accessAs?.value !== undefined && object.accessAs?.value !== null) {
+          message.accessAs = { $case: "impersonate", value: Impersonation.fromPartial(object.accessAs.value) };
+        }
+        break;
+      }
+      case "caller": {
+        if (object.accessAs?.value !== undefined && object.accessAs?.value !== null) {
+          message.accessAs = { $case: "caller", value: AccessAsCaller.fromPartial(object.accessAs.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseAccessAsAgent(): AccessAsAgent {
+  return {};
+}
+
+export const AccessAsAgent: MessageFns<AccessAsAgent> = {
+  encode(_: AccessAsAgent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AccessAsAgent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAccessAsAgent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): AccessAsAgent {
+    return {};
+  },
+
+  toJSON(_: AccessAsAgent): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AccessAsAgent>, I>>(base?: I): AccessAsAgent {
+    return AccessAsAgent.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AccessAsAgent>, I>>(_: I): AccessAsAgent {
+    const message = createBaseAccessAsAgent();
+    return message;
+  },
+};
+
+function createBaseAccessAsCaller(): AccessAsCaller {
+  return {};
+}
+
+export const AccessAsCaller: MessageFns<AccessAsCaller> = {
+  encode(_: AccessAsCaller, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AccessAsCaller {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAccessAsCaller();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): AccessAsCaller {
+    return {};
+  },
+
+  toJSON(_: AccessAsCaller): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AccessAsCaller>, I>>(base?: I): AccessAsCaller {
+    return AccessAsCaller.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AccessAsCaller>, I>>(_: I): AccessAsCaller {
+    const message = createBaseAccessAsCaller();
     return message;
   },
 };
