@@ -41,7 +41,8 @@ export class ClusterBroker {
     this.#stopping.abort(new DOMException('The test run is over', 'AbortError'));
     const started = await Promise.allSettled(this.#planes.values());
     await Promise.all(started.map(async (plane) => (plane.status === 'fulfilled' ? await plane.value.stop() : undefined)));
-    await rm(this.#directory, { recursive: true, force: true });
+    // A program that is about to end may still write what it has compiled.
+    await rm(this.#directory, { recursive: true, force: true, maxRetries: 10 });
   }
 
   #serve(socket: Socket): void {
