@@ -1,6 +1,7 @@
 import { createLogger, type Logger } from '../lib/log.ts';
 import { type Part, runStages } from '../lib/stages.ts';
 import type { AgentkFlags } from './config/flags.ts';
+import { GitlabAccess } from './gitlab-access/gitlab-access.ts';
 import { agentIdentity } from './gitlab-kas/agent-identity.ts';
 import { lazyGitlabSession, loadUnitSettings } from './gitlab-kas/lazy-gitlab-session.ts';
 import type { UnitSettings } from './gitlab-kas/unit-settings.ts';
@@ -97,6 +98,8 @@ async function runAgent(setup: Setup, cluster: KubeCluster, signal: AbortSignal)
   const engine = Promise.withResolvers<Engine>();
 
   const objectCache = new ObjectCache({ cluster, log });
+  // What a module of the agent needs to ask GitLab: see docs/protocol.md.
+  const gitlabAccess = new GitlabAccess();
   const tunnels = new TunnelsPart({
     services: [objectCacheService(new ObjectCacheCalls(objectCache)), gitopsService(engine.promise, events)],
     access: cluster.access,
@@ -122,6 +125,7 @@ async function runAgent(setup: Setup, cluster: KubeCluster, signal: AbortSignal)
       identify: (told, callSignal) => agentIdentity({ told, given: flags.agentId, place }, cluster, callSignal),
       engine: engine.promise,
       settings,
+      gitlabAccess,
       log,
     }),
     onIdentity: identity.resolve,
@@ -129,6 +133,7 @@ async function runAgent(setup: Setup, cluster: KubeCluster, signal: AbortSignal)
     engine: engine.promise,
     objectCache,
     tunnels,
+    gitlabAccess,
     log,
   });
   const engineRunner: Part = {

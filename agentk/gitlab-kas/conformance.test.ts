@@ -6,6 +6,7 @@ import { readTranscript } from '../../test/compatibility/wire/transcript.ts';
 import { silentLog } from '../../test/harness/silent-log.ts';
 import { createTempDir, type TempDir } from '../../test/harness/temp-dir.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
+import { GitlabAccess } from '../gitlab-access/gitlab-access.ts';
 import type { Configuration, Engine, UnitBundle } from '../gitops/unit.ts';
 import { openKasChannel } from '../session/kas-channel.ts';
 import { connectToKas } from '../session/kas-connection.ts';
@@ -63,6 +64,7 @@ test('agentk takes configuration and objects from kas 13.8, and goes on from com
     identify: async (told) => ({ id: told || 5, name: 'agent-5', made: false }),
     engine,
     settings: parseUnitSettings('defaults: {prune: false}', 'settings.yaml'),
+    gitlabAccess: new GitlabAccess(),
     log,
   });
   const session = new KasSession({
@@ -75,6 +77,7 @@ test('agentk takes configuration and objects from kas 13.8, and goes on from com
     onIdentity: (identity) => void taken.identities.push(identity),
     objectCache: { configure: () => undefined },
     tunnels: { allow: () => undefined, attach: () => () => undefined },
+    gitlabAccess: new GitlabAccess(),
   });
   let readied = 0;
   const running = session.run(() => void (readied += 1), stop.signal);

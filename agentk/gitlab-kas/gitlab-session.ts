@@ -12,7 +12,9 @@ import {
   type ConfigurationResponse,
 } from '../../proto/gen/gitlab/agent/agent_configuration/agent_configuration.ts';
 import type { AgentMeta } from '../../proto/gen/gitlab/agent/modshared/modshared.ts';
+import type { GitlabAccess } from '../gitlab-access/gitlab-access.ts';
 import type { Engine } from '../gitops/unit.ts';
+import { gitlabCallsOf } from '../session/gitlab-calls.ts';
 import type { KasChannel } from '../session/kas-channel.ts';
 import type { AgentIdentity, ConnectionEvents, OlderProtocol } from '../session/kas-session.ts';
 import type { MadeIdentity } from './agent-identity.ts';
@@ -31,6 +33,7 @@ export interface GitlabSessionDeps {
   /** The engine; it exists only after the identity is known. */
   readonly engine: Promise<Engine>;
   readonly settings: UnitSettings;
+  readonly gitlabAccess: Pick<GitlabAccess, 'attach'>;
   readonly log: Logger;
 }
 
@@ -53,13 +56,15 @@ export class GitlabSession implements OlderProtocol {
   async run({ connected, identified }: ConnectionEvents, signal: AbortSignal): Promise<void> {
     using scope = new AbortScope(signal);
     using channel = await this.#deps.open();
-    const { log } = this.#deps;
+    const { gitlabAccess, log } = this.#deps;
+    const openGitlabCall = gitlabCallsOf(channel);
     const onFiles = (unit: ProjectUnit, received: ReceivedFiles): Promise<void> => this.#submit(unit, received, scope.signal);
     const streams = new ProjectStreams({ channel, processed: this.#processed, onFiles, log }, scope.signal);
     streams.configure(this.#units);
     try {
       for await (const response of this.#configurations(channel, scope.signal)) {
         connected();
+        gitlabAccess.attach(openGitlabCall, scope.signal);
         identified(await this.#identify(Number(response.configuration?.agentId ?? 0n), scope.signal));
         await this.#configure(response, streams, scope.signal);
       }

@@ -1,7 +1,9 @@
 import { type BidiCall, callBidi } from '../../lib/grpc/call.ts';
 import { type ConnectRequest, type ConnectResponse, SessionClient } from '../../proto/gen/kas/agent/v1/session.ts';
 import type { ServeRequest, ServeResponse } from '../../proto/gen/kas/agent/v1/tunnel.ts';
+import type { OpenGitlabCall } from '../gitlab-access/gitlab-access.ts';
 import { createTunnelClient } from '../tunnel/tunnel-client.ts';
+import { gitlabCallsOf } from './gitlab-calls.ts';
 import { type ChannelSettings, type KasAddress, openKasChannel } from './kas-channel.ts';
 
 /** One connection to kas with its session stream. Dispose it when the stream has ended; tunnels in use then go on. */
@@ -9,6 +11,8 @@ export interface KasConnection extends Disposable {
   readonly session: BidiCall<ConnectRequest, ConnectResponse>;
   /** Opens a stream for one request from kas. */
   openTunnel(signal: AbortSignal): BidiCall<ServeRequest, ServeResponse>;
+  /** Opens a call for one request to GitLab. */
+  readonly openGitlabCall: OpenGitlabCall;
 }
 
 /** Opens the session stream, on a connection of its own. */
@@ -20,6 +24,7 @@ export async function connectToKas(
   const channel = await openKasChannel(address, settings);
   const use = new SharedUse(() => channel[Symbol.dispose]());
   const client = new SessionClient(channel.target, channel.credentials, channel.options);
+  const openGitlabCall = gitlabCallsOf(channel);
   const tunnels = createTunnelClient(channel.target, channel.credentials, channel.options);
   try {
     const session = callBidi<ConnectRequest, ConnectResponse>(
@@ -35,6 +40,10 @@ export async function connectToKas(
           { metadata: channel.metadata },
           tunnelSignal,
         );
+        return { ...call, responses: use.during(call.responses) };
+      },
+      openGitlabCall: (callSignal) => {
+        const call = openGitlabCall(callSignal);
         return { ...call, responses: use.during(call.responses) };
       },
       [Symbol.dispose]: () => use.end(),

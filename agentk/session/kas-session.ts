@@ -8,6 +8,7 @@ import type { ObjectCachePolicy } from '../../lib/object-cache-policy.ts';
 import type { Part } from '../../lib/stages.ts';
 import { VERSION } from '../../lib/version.ts';
 import type { AgentMeta, ConnectRequest, ConnectResponse, UnitCommand, Welcome } from '../../proto/gen/kas/agent/v1/session.ts';
+import type { GitlabAccess } from '../gitlab-access/gitlab-access.ts';
 import type { Engine } from '../gitops/unit.ts';
 import { BundleReceiver, BundleTransferError } from './bundle-receiver.ts';
 import type { KasConnection } from './kas-connection.ts';
@@ -49,6 +50,8 @@ export interface KasSessionDeps {
   /** Told of what is to be kept, with each configuration. */
   readonly objectCache: { configure(policy: ObjectCachePolicy): void };
   readonly tunnels: SessionTunnels;
+  /** Given the way to GitLab for as long as a session is open. */
+  readonly gitlabAccess: Pick<GitlabAccess, 'attach'>;
   readonly log: Logger;
 }
 
@@ -136,6 +139,7 @@ export class KasSession implements Part {
           backoff.reset();
           ready();
           sending = this.#send(connection, scope.signal);
+          this.#deps.gitlabAccess.attach(connection.openGitlabCall, scope.signal);
           openTunnels = this.#deps.tunnels.attach((tunnelSignal) => connection.openTunnel(tunnelSignal), scope.signal);
         } else if (response.message?.$case === 'openTunnels') {
           openTunnels?.(response.message.value.count);

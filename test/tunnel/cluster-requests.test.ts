@@ -86,6 +86,28 @@ async function whoAmI(as?: Impersonation): Promise<{ readonly username: string; 
   return (JSON.parse(review.toString()) as { status: { userInfo: { username: string; groups: string[] } } }).status.userInfo;
 }
 
+/** The first bytes of a watch, which goes on as a WebSocket. */
+async function watchByWebSocket(): Promise<string> {
+  const stop = new AbortController();
+  const call = await caller.open(stop.signal, 60_000);
+  const headers = [
+    { name: 'origin', value: 'http://localhost' },
+    { name: 'sec-websocket-version', value: '13' },
+    { name: 'sec-websocket-key', value: randomBytes(16).toString('base64') },
+  ];
+  const path = '/api/v1/namespaces/default/configmaps?watch=true';
+  await call.send({ message: { $case: 'head', value: headOf({}, { path, headers, upgrade: 'websocket' }) } });
+  const statuses: number[] = [];
+  let text = '';
+  for await (const { message } of call.responses) {
+    if (message?.$case === 'head') statuses.push(message.value.status);
+    else if (message?.$case === 'data') text += message.value.toString('latin1');
+    if (text.includes('kube-root-ca.crt')) break;
+  }
+  expect(statuses).toEqual([101]);
+  return text;
+}
+
 const failure = async (call: Promise<unknown>): Promise<unknown> =>
   await call.then(
     () => undefined,
@@ -200,6 +222,8 @@ test('api_access says as whom callers reach the Kubernetes API', async () => {
   const forbidden = await caller.ask({ as: named('ann') }, LIST);
   expect(forbidden.head.status).toBe(403);
   expect(forbidden.body.toString()).toContain('cannot list resource');
+
+  expect(await watchByWebSocket()).toContain('kube-root-ca.crt');
 
   await allow('api_access: { access_as: { caller: {} } }', async () => !(await isOpen()));
   expect(await failure(caller.ask({}, LIST))).toMatchObject({ kind: 'invalid' });
