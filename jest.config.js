@@ -10,6 +10,7 @@ export default {
   globalSetup: '<rootDir>/test/jest/global-setup.js',
   globalTeardown: '<rootDir>/test/jest/global-teardown.js',
   reporters: ['default', '<rootDir>/test/jest/count-reporter.js'],
+  testSequencer: '<rootDir>/test/jest/sequencer.js',
   testTimeout: 60_000,
   maxWorkers: 2,
 };
