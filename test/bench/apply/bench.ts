@@ -1,10 +1,13 @@
 import { parseArgs } from 'node:util';
+import { ensureBinaries } from '../../controlplane/binaries.ts';
 import { type ControlPlane, startControlPlane } from '../../controlplane/control-plane.ts';
 import { waitUntil } from '../../harness/wait-until.ts';
 import type { Bench, BenchOptions, Figure } from '../figure.ts';
+import { ensurePeer } from '../peers/build.ts';
 import { Agent } from './agent.ts';
 import { Api } from './api.ts';
 import { type Contenders, contenders } from './contenders.ts';
+import { availableCores, runOn, splitCores } from './cores.ts';
 import { configMaps, GROUP, type Manifest, mixedObjects, widgetDefinition } from './manifests.ts';
 import { memory } from './memory.ts';
 import { removal } from './removal.ts';
@@ -26,7 +29,7 @@ const WARM_UP = 500;
  */
 export const run: Bench = async (options, signal) => {
   const { wanted, rounds, skip } = parseOptions(options.args);
-  await using controlPlane = await startControlPlane({ progress: options.progress }, signal);
+  await using controlPlane = await startApart(options.progress, signal);
   await using api = new Api(controlPlane);
   await using agent = await Agent.start(controlPlane, []);
   const all = await contenders(controlPlane, api, agent, options.progress, signal);
@@ -46,6 +49,23 @@ export const run: Bench = async (options, signal) => {
   }
   return figures;
 };
+
+/** A control plane on processors of its own; this process, and whoever it starts from now on, has the others. */
+async function startApart(progress: (line: string) => void, signal: AbortSignal): Promise<ControlPlane> {
+  // Built with all of them.
+  await ensureBinaries(progress, signal);
+  await ensurePeer('flux', progress, signal);
+  await ensurePeer('argocd', progress, signal);
+  const cores = splitCores(await availableCores());
+  if (cores !== undefined) await runOn(cores.controlPlane);
+  const controlPlane = await startControlPlane({ progress }, signal);
+  if (cores === undefined) progress('One processor: control plane and contenders share it, ratios to the raw limit say little');
+  else {
+    await runOn(cores.contenders);
+    progress(`Control plane on processors ${cores.controlPlane.join(', ')}, contenders on ${cores.contenders.join(', ')}`);
+  }
+  return controlPlane;
+}
 
 type Measure = (signal: AbortSignal) => Promise<readonly Figure[]>;
 
