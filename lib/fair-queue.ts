@@ -1,5 +1,6 @@
 interface Waiting {
   readonly start: () => void;
+  readonly urgent: boolean;
 }
 
 /**
@@ -21,24 +22,22 @@ export class FairQueue {
 
   /** Rejects as the task does; with the signal's reason, without having begun it, when that fires before its turn. */
   async run<T>(key: string, task: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    signal.throwIfAborted();
-    await this.#turn(key, signal);
-    try {
-      return await task();
-    } finally {
-      this.#total -= 1;
-      const running = (this.#running.get(key) ?? 1) - 1;
-      if (running > 0) this.#running.set(key, running);
-      else this.#running.delete(key);
-      this.#next();
-    }
+    using _turn = await this.enter(key, signal);
+    return await task();
   }
 
-  async #turn(key: string, signal: AbortSignal): Promise<void> {
+  /**
+   * Resolves when it is the caller's turn, which lasts until what is returned is disposed of. Rejects with the signal's
+   * reason when that fires before.
+   * @param urgent comes before what waits of the same key
+   */
+  async enter(key: string, signal: AbortSignal, urgent = false): Promise<Disposable> {
+    signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const waiting: Waiting = { start: resolve };
+    const waiting: Waiting = { start: resolve, urgent };
     const queue = this.#waiting.get(key) ?? [];
-    queue.push(waiting);
+    const behind = urgent ? queue.findIndex((other) => !other.urgent) : -1;
+    queue.splice(behind < 0 ? queue.length : behind, 0, waiting);
     this.#waiting.set(key, queue);
     const leave = (): void => {
       const index = queue.indexOf(waiting);
@@ -54,6 +53,21 @@ export class FairQueue {
     } finally {
       signal.removeEventListener('abort', leave);
     }
+    let over = false;
+    return {
+      [Symbol.dispose]: () => {
+        if (!over) this.#leave(key);
+        over = true;
+      },
+    };
+  }
+
+  #leave(key: string): void {
+    this.#total -= 1;
+    const running = (this.#running.get(key) ?? 1) - 1;
+    if (running > 0) this.#running.set(key, running);
+    else this.#running.delete(key);
+    this.#next();
   }
 
   #next(): void {

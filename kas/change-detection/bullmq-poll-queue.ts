@@ -37,6 +37,8 @@ interface Followed {
   isJoined: boolean;
   /** Results are fetched one after the other. */
   turn: Promise<void>;
+  /** The renewal that goes on. */
+  renewal: Promise<void> | undefined;
 }
 
 const AT_ONCE = 100;
@@ -88,7 +90,8 @@ export class BullmqPollQueue implements PollQueue {
       await this.#attempt(async () => await this.#renew([known]));
       return;
     }
-    const followed: Followed = { id, key, repository, periodMs, held: undefined, isJoined: false, turn: Promise.resolve() };
+    const turn = Promise.resolve();
+    const followed: Followed = { id, key, repository, periodMs, held: undefined, isJoined: false, turn, renewal: undefined };
     this.#followed.set(id, followed);
     await this.#attempt(async () => await this.#renew([followed]));
   }
@@ -153,8 +156,22 @@ export class BullmqPollQueue implements PollQueue {
     return Math.max(SHORTEST_RENEWAL_MS, shortest);
   }
 
-  /** Says that these are followed, puts right what is missing in Redis, and fetches what is new. */
+  /** Renewals of a repository come one after the other: the second of two at once would poll it once more. */
   async #renew(all: readonly Followed[]): Promise<void> {
+    while (true) {
+      const others = all.flatMap(({ renewal }) => renewal ?? []);
+      if (others.length === 0) break;
+      await Promise.allSettled(others);
+    }
+    const renewal = this.#renewOnce(all).finally(() => {
+      for (const followed of all) followed.renewal = undefined;
+    });
+    for (const followed of all) followed.renewal = renewal;
+    await renewal;
+  }
+
+  /** Says that these are followed, puts right what is missing in Redis, and fetches what is new. */
+  async #renewOnce(all: readonly Followed[]): Promise<void> {
     const present = all.filter(({ id }) => this.#followed.has(id));
     if (present.length === 0) return;
     const { replicas } = this.#deps;

@@ -1,11 +1,11 @@
-import PQueue from 'p-queue';
 import { sleep } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import type { Logger } from '../../lib/log.ts';
 import { type PollCallbacks, type PolledRepository, type PollQueue, repositoryKey, slotOf } from './poll-queue.ts';
+import { PollTurns } from './poll-turns.ts';
 
 export interface InProcessPollQueueDeps extends PollCallbacks {
-  /** Polls of different repositories that run at the same time, at the most. */
+  /** Polls of one Gitaly server that run at the same time, at the most. */
   readonly concurrency: number;
   readonly log: Logger;
 }
@@ -19,14 +19,12 @@ interface Entry {
   periodMs: number;
   /** `again`: running, and one more poll was asked for. */
   state: 'idle' | 'queued' | 'running' | 'again';
-  /** Priority of the queued poll. */
-  priority: number;
+  /** Whether the queued poll comes before those of the clock. */
+  urgent: boolean;
   timer: AbortController;
   failing: boolean;
 }
 
-const NOTIFIED = 1;
-const TIMED = 0;
 const RETRY = { initialMs: 1_000, factor: 2, jitter: 0.5, resetAfterMs: 60_000 };
 const LONGEST_RETRY_MS = 60_000;
 
@@ -35,12 +33,14 @@ export class InProcessPollQueue implements PollQueue {
   readonly #deps: InProcessPollQueueDeps;
   readonly #entries = new Map<string, Entry>();
   readonly #running = new Map<string, Promise<void>>();
-  readonly #queue: PQueue;
+  readonly #turns: PollTurns;
+  /** Polls that wait or run. */
+  readonly #polls = new Set<Promise<void>>();
   #closed = false;
 
   constructor(deps: InProcessPollQueueDeps) {
     this.#deps = deps;
-    this.#queue = new PQueue({ concurrency: deps.concurrency });
+    this.#turns = new PollTurns(deps.concurrency);
   }
 
   async register(repository: PolledRepository, periodMs: number): Promise<void> {
@@ -61,12 +61,12 @@ export class InProcessPollQueue implements PollQueue {
       backoff: new Backoff({ ...RETRY, maxMs: Math.max(periodMs, LONGEST_RETRY_MS) }),
       periodMs,
       state: 'idle',
-      priority: TIMED,
+      urgent: false,
       timer: new AbortController(),
       failing: false,
     };
     this.#entries.set(key, entry);
-    this.#enqueue(entry, TIMED);
+    this.#enqueue(entry, false);
     this.#schedule(entry, untilSlot(key, periodMs));
   }
 
@@ -82,13 +82,13 @@ export class InProcessPollQueue implements PollQueue {
     const entry = this.#entries.get(key);
     if (entry === undefined) return;
     if (entry.state === 'running') entry.state = 'again';
-    else this.#enqueue(entry, NOTIFIED);
+    else this.#enqueue(entry, true);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     for (const key of this.#entries.keys()) await this.unregister(key);
-    await this.#queue.onIdle();
+    await Promise.all(this.#polls);
   }
 
   /** Polls after `delayMs`, then period by period. Replaces what was scheduled. */
@@ -98,19 +98,24 @@ export class InProcessPollQueue implements PollQueue {
     sleep(delayMs, entry.timer.signal).then(
       () => {
         // A poll that is waiting or running is as good as this one.
-        this.#enqueue(entry, TIMED);
+        this.#enqueue(entry, false);
         this.#schedule(entry, untilSlot(entry.key, entry.periodMs));
       },
       () => undefined,
     );
   }
 
-  #enqueue(entry: Entry, priority: number): void {
-    if (entry.state !== 'idle' && !(entry.state === 'queued' && entry.priority < priority)) return;
-    // What waits with a lower priority finds the poll done when its turn comes.
+  #enqueue(entry: Entry, urgent: boolean): void {
+    if (entry.state !== 'idle' && !(entry.state === 'queued' && urgent && !entry.urgent)) return;
+    // What waits and is not urgent finds the poll done when its turn comes.
     entry.state = 'queued';
-    entry.priority = priority;
-    void this.#queue.add(() => this.#start(entry), { priority });
+    entry.urgent = urgent;
+    const poll = this.#turns
+      .run(entry.repository, () => this.#start(entry), entry.controller.signal, urgent)
+      // Given up while it waited.
+      .catch(() => undefined)
+      .finally(() => this.#polls.delete(poll));
+    this.#polls.add(poll);
   }
 
   async #start(entry: Entry): Promise<void> {
@@ -125,7 +130,7 @@ export class InProcessPollQueue implements PollQueue {
     await poll;
     const again = (entry.state as Entry['state']) === 'again';
     entry.state = 'idle';
-    if (again && !entry.controller.signal.aborted) this.#enqueue(entry, NOTIFIED);
+    if (again && !entry.controller.signal.aborted) this.#enqueue(entry, true);
   }
 
   /** Never rejects. */

@@ -188,6 +188,16 @@ export function describePollQueue(name: string, factory: PollQueueFactory): void
       expect(new Set(polls.started).size).toBe(10);
     });
 
+    test('repositories of one group that do not answer keep nobody else from being polled', async () => {
+      await create(polls.handler, 4);
+      for (let index = 0; index < 10; index += 1) await register(`stuck/${index}`, HOUR_MS);
+      for (const name of ['other/a', 'third/b']) {
+        await register(name, HOUR_MS);
+        await until(() => polls.started.includes(name));
+      }
+      expect(polls.started.filter((name) => name.startsWith('stuck/')).length).toBeLessThanOrEqual(2);
+    });
+
     test('a poll that fails is tried again, and a notification does not wait for that', async () => {
       await create(polls.handler);
       await register('a', HOUR_MS);

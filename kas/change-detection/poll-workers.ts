@@ -6,6 +6,7 @@ import type { RedisKeys } from '../redis/redis-keys.ts';
 import { type PollJobs, pollsQueueName, repositoryId, SCHEDULE_QUEUE_NAME } from './poll-jobs.ts';
 import { type PolledRepository, type PollHandler, repositoryKey } from './poll-queue.ts';
 import { encodeResult } from './poll-result-codec.ts';
+import { PollTurns } from './poll-turns.ts';
 import type { RepositoryRecords, Retry } from './repository-records.ts';
 
 export interface PollWorkersDeps {
@@ -31,6 +32,8 @@ type PollJob = Job<PolledRepository>;
 /** A process that says nothing of its polls for so long has lost them: others do them again. */
 const LOCK_MS = 6_000;
 const TICKS_AT_ONCE = 16;
+/** BullMQ hands jobs out as they came. So many are taken that the turns here can be fair. */
+const WAITING_AT_ONCE = 1_000;
 const LONGEST_RETRY_MS = 60_000;
 /** How long closing waits for Redis. */
 const CLOSE_MS = 1_000;
@@ -40,24 +43,26 @@ export class PollWorkers {
   readonly #deps: PollWorkersDeps;
   readonly #workers = new Map<string, Worker<PolledRepository>>();
   readonly #running = new Map<string, AbortController>();
+  readonly #turns: PollTurns;
   readonly #failing = new Set<string>();
   #closing = false;
 
   constructor(deps: PollWorkersDeps) {
     this.#deps = deps;
+    this.#turns = new PollTurns(deps.concurrency);
     this.#add(SCHEDULE_QUEUE_NAME, async (job) => await this.#tick(job), { concurrency: TICKS_AT_ONCE });
   }
 
   /** Polls repositories of this Gitaly server from now on. */
   serve(gitalyAddress: string): void {
-    const { concurrency, pollsPerSecond } = this.#deps;
+    const { pollsPerSecond } = this.#deps;
     const limiter =
       pollsPerSecond >= 1
         ? { max: Math.floor(pollsPerSecond), duration: 1_000 }
         : { max: 1, duration: Math.ceil(1_000 / pollsPerSecond) };
     const name = pollsQueueName(gitalyAddress);
     if (!this.#closing && !this.#workers.has(name))
-      this.#add(name, async (job, token) => await this.#poll(job, token), { concurrency, limiter });
+      this.#add(name, async (job, token) => await this.#poll(job, token), { concurrency: WAITING_AT_ONCE, limiter });
   }
 
   /** Nobody wants this repository any more. */
@@ -114,27 +119,37 @@ export class PollWorkers {
   }
 
   async #poll(job: PollJob, token: string): Promise<void> {
-    const { handler, records } = this.#deps;
     const repository = job.data;
     const id = repositoryId(repositoryKey(repository));
+    if (this.#closing) return await this.#giveBack(job, token);
     const controller = new AbortController();
     const { signal } = controller;
-    const began = await records.begin(id);
-    if (began === undefined) return;
-    if (this.#closing) return await this.#giveBack(job, token);
     this.#running.set(id, controller);
     try {
+      await this.#turns.run(repository, async () => await this.#pollNow(repository, id, signal), signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      if (this.#closing) await this.#giveBack(job, token);
+    } finally {
+      if (this.#running.get(id) === controller) this.#running.delete(id);
+    }
+  }
+
+  async #pollNow(repository: PolledRepository, id: string, signal: AbortSignal): Promise<void> {
+    const { handler, records } = this.#deps;
+    const began = await records.begin(id);
+    if (began === undefined) return;
+    signal.throwIfAborted();
+    try {
       const result = await handler(repository, signal);
-      if (signal.aborted) throw signal.reason;
+      signal.throwIfAborted();
       const retry = result.kind === 'problem' && result.isTransient ? backOff() : undefined;
       const waitMs = await records.finish(id, began, await encodeResult(result), retry);
       if (retry === undefined) this.#worked(repository);
       else await this.#failed(repository, began, waitMs, result.kind === 'problem' ? { reason: result.problem.message } : {});
     } catch (error) {
-      if (this.#closing) return await this.#giveBack(job, token);
-      if (!signal.aborted) await this.#failed(repository, began, await records.fail(id, backOff()), { err: error });
-    } finally {
-      if (this.#running.get(id) === controller) this.#running.delete(id);
+      signal.throwIfAborted();
+      await this.#failed(repository, began, await records.fail(id, backOff()), { err: error });
     }
   }
 

@@ -8,6 +8,7 @@ import type { RepositoryLocation } from '../registry/registry.ts';
 import { parseGitalyAddress } from './gitaly-address.ts';
 import { GitalyRepository } from './gitaly-repository.ts';
 import { type GitalyMetrics, type GitalyServer, NO_GITALY_METRICS } from './gitaly-server.ts';
+import { RepositoryTurns } from './repository-turns.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 export interface RateLimit {
@@ -23,6 +24,8 @@ export interface GitalyClientPoolOptions {
 }
 
 const MAX_WAITING_CALLS = 20_000;
+/** Calls to one server, those that wait for a rate limit included: far more than it works on at a time. */
+const TURNS = { concurrency: 64, perGroup: 32, perRepository: 16 };
 
 const CHANNEL_OPTIONS: ChannelOptions = {
   ...CLIENT_WINDOW,
@@ -69,6 +72,7 @@ function connect(
   { perServerRateLimit, metrics = NO_GITALY_METRICS }: GitalyClientPoolOptions,
 ): GitalyServer {
   const own = bucket(perServerRateLimit);
+  const turns = new RepositoryTurns(TURNS);
   const { target, channelCredentials } = parseGitalyAddress(address);
   const channel = new Channel(target, channelCredentials, CHANNEL_OPTIONS);
   const options = { channelOverride: channel };
@@ -80,9 +84,12 @@ function connect(
     channel,
     metrics,
     lacksGetBlobs: false,
-    async admit(signal) {
+    async admit(location, signal) {
+      using turn = new DisposableStack();
+      turn.use(await turns.enter(location, signal));
       await own.take(signal);
       await global.take(signal);
+      return turn.move();
     },
   };
 }

@@ -42,7 +42,7 @@ const MAX_LISTING_BYTES = 64 << 20;
 const ENTRY_BYTES = 64;
 
 /**
- * Reads one repository over Gitaly's RPCs. Every call waits for the rate limits, carries a fresh token and has a deadline.
+ * Reads one repository over Gitaly's RPCs. Every call waits for its turn and the rate limits, carries a fresh token and has a deadline.
  * Errors: UserError `not_found` (repository or revision), `unauthenticated` and `forbidden` (Gitaly's token);
  * UnavailableError when the server cannot be reached, is overloaded or slow.
  */
@@ -61,8 +61,8 @@ export class GitalyRepository {
     const chunks: Buffer[] = [];
     let bytes = 0;
     const request = { repository: this.#repository(), gitConfigOptions: [], gitProtocol: '' };
-    const settings = await this.#admit('infoRefsUploadPack', signal);
-    const stream = callServerStream(smartHttp.infoRefsUploadPack.bind(smartHttp), request, settings, signal);
+    using call = await this.#admit('infoRefsUploadPack', signal);
+    const stream = callServerStream(smartHttp.infoRefsUploadPack.bind(smartHttp), request, call.settings, signal);
     for await (const { data } of translated(stream)) {
       bytes += data.length;
       if (bytes > MAX_REFS_BYTES)
@@ -78,9 +78,9 @@ export class GitalyRepository {
   /** Full name of the branch that the server takes for the default one; undefined when there is no branch. */
   async defaultBranch(signal: AbortSignal): Promise<string | undefined> {
     const { refs } = this.#server;
-    const settings = await this.#admit('findDefaultBranchName', signal);
+    using call = await this.#admit('findDefaultBranchName', signal);
     const request = { repository: this.#repository(), headOnly: false };
-    const answer = await callUnary(refs.findDefaultBranchName.bind(refs), request, settings, signal).catch(rethrow);
+    const answer = await callUnary(refs.findDefaultBranchName.bind(refs), request, call.settings, signal).catch(rethrow);
     return answer.name.length === 0 ? undefined : answer.name.toString('utf8');
   }
 
@@ -107,7 +107,7 @@ export class GitalyRepository {
     signal: AbortSignal,
   ): Promise<{ files: FileEntry[]; folders: Map<string, string> } | undefined> {
     const { commits } = this.#server;
-    const settings = await this.#admit('getTreeEntries', signal);
+    using call = await this.#admit('getTreeEntries', signal);
     const request = {
       repository: this.#repository(),
       revision: Buffer.from(commitId),
@@ -122,7 +122,7 @@ export class GitalyRepository {
     let bytes = 0;
     try {
       for await (const { entries } of translated(
-        callServerStream(commits.getTreeEntries.bind(commits), request, settings, signal),
+        callServerStream(commits.getTreeEntries.bind(commits), request, call.settings, signal),
       ))
         for (const { type, path, oid, mode } of entries) {
           bytes += path.length + ENTRY_BYTES;
@@ -177,7 +177,7 @@ export class GitalyRepository {
     signal: AbortSignal,
   ): AsyncGenerator<Blob, void, void> {
     const { blobs } = this.#server;
-    const settings = await this.#admit('getBlobs', signal);
+    using call = await this.#admit('getBlobs', signal);
     const request = {
       repository: this.#repository(),
       revisionPaths: paths.map((path) => ({ revision: commitId, path: Buffer.from(path) })),
@@ -185,7 +185,7 @@ export class GitalyRepository {
     };
     let index = 0;
     let current: PendingBlob | undefined;
-    for await (const message of translated(callServerStream(blobs.getBlobs.bind(blobs), request, settings, signal))) {
+    for await (const message of translated(callServerStream(blobs.getBlobs.bind(blobs), request, call.settings, signal))) {
       if (message.oid === '' && message.revision === '') {
         current?.chunks.push(message.data);
         continue;
@@ -201,7 +201,7 @@ export class GitalyRepository {
   /** One file, without its data when it is over `maxBytes`; undefined when the commit has no such file. */
   async file(revision: string, path: string, maxBytes: number, signal: AbortSignal): Promise<Blob | undefined> {
     const { commits } = this.#server;
-    const settings = await this.#admit('treeEntry', signal);
+    using call = await this.#admit('treeEntry', signal);
     // One byte more than allowed shows that a file is over the limit, without reading the rest. `max_size` would
     // answer the same by an error, but means "no limit" when it is 0.
     const request = {
@@ -214,7 +214,7 @@ export class GitalyRepository {
     const chunks: Buffer[] = [];
     let size: number | undefined;
     try {
-      for await (const message of translated(callServerStream(commits.treeEntry.bind(commits), request, settings, signal))) {
+      for await (const message of translated(callServerStream(commits.treeEntry.bind(commits), request, call.settings, signal))) {
         // Only the first message tells what it is. A missing path was an empty answer of type COMMIT before Gitaly 14.
         if (size === undefined) {
           if (message.type !== TreeEntryResponse_ObjectType.BLOB) return undefined;
@@ -235,14 +235,15 @@ export class GitalyRepository {
     return finish(blob, maxBytes);
   }
 
-  async #admit(method: GitalyMethod, signal: AbortSignal): Promise<CallSettings> {
-    await this.#server.admit(signal);
+  /** The call lasts until it is disposed of. */
+  async #admit(method: GitalyMethod, signal: AbortSignal): Promise<Disposable & { readonly settings: CallSettings }> {
+    const turn = await this.#server.admit(this.#location, signal);
     this.#server.metrics.called(method);
     const metadata = new Metadata();
     const { token, features = {} } = this.#location.gitaly;
     if (token !== '') metadata.set('authorization', signGitalyToken(token));
     for (const [name, value] of Object.entries(features)) if (FEATURE.test(name)) metadata.set(name, value);
-    return { metadata, timeoutMs: CALL_TIMEOUT_MS };
+    return { settings: { metadata, timeoutMs: CALL_TIMEOUT_MS }, [Symbol.dispose]: () => turn[Symbol.dispose]() };
   }
 
   #repository(): Repository {

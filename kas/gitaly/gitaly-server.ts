@@ -3,6 +3,7 @@ import type { BlobServiceClient } from '../../proto/gen/gitaly/blob.ts';
 import type { CommitServiceClient } from '../../proto/gen/gitaly/commit.ts';
 import type { RefServiceClient } from '../../proto/gen/gitaly/ref.ts';
 import type { SmartHTTPServiceClient } from '../../proto/gen/gitaly/smarthttp.ts';
+import type { RepositoryLocation } from '../registry/registry.ts';
 
 /** What is called of a Gitaly server. */
 export type GitalyMethod = 'infoRefsUploadPack' | 'findDefaultBranchName' | 'getTreeEntries' | 'getBlobs' | 'treeEntry';
@@ -25,6 +26,6 @@ export interface GitalyServer {
   readonly metrics: GitalyMetrics;
   /** Set once a server that is too old has said so. */
   lacksGetBlobs: boolean;
-  /** Waits for the rate limits. */
-  admit(signal: AbortSignal): Promise<void>;
+  /** Waits for the repository's turn and the rate limits. The call ends when what is returned is disposed of. */
+  admit(location: RepositoryLocation, signal: AbortSignal): Promise<Disposable>;
 }

@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import type { Kustomize } from 'kustomize-ts';
 import { type Bundle, createBundle } from '../../lib/bundle.ts';
-import { FairQueue } from '../../lib/fair-queue.ts';
 import type { DecodedFile } from '../../lib/manifests/decode-manifest.ts';
 import { type ManifestFile, renderPlain } from '../../lib/manifests/render-plain.ts';
 import { type Selection, selectFiles } from '../../lib/manifests/select-files.ts';
@@ -10,6 +9,7 @@ import type { SourceProblem } from '../../lib/source-problem.ts';
 import type { ManifestLimits } from '../config/kas-config.ts';
 import type { GitalyClientPool } from '../gitaly/gitaly-client-pool.ts';
 import type { FileEntry } from '../gitaly/gitaly-repository.ts';
+import { RepositoryTurns } from '../gitaly/repository-turns.ts';
 import { splitFiles, splitGlobs } from '../manifests/kustomizations.ts';
 import type { BlobCache } from './blob-cache.ts';
 import { CommitTree } from './commit-tree.ts';
@@ -48,10 +48,11 @@ export interface Rendering {
   readonly incomplete: boolean;
 }
 
-/** With 20 MiB of files each, 320 MiB. One that waits for a Gitaly that does not answer takes a place for a minute. */
-const RENDERINGS_AT_ONCE = 16;
-/** A project with many units, or one that is slow to read, leaves the rest to others; so it does with calls to Gitaly. */
-const RENDERINGS_OF_ONE_PROJECT = 8;
+/**
+ * With 20 MiB of files each, 320 MiB. One that waits for a Gitaly that does not answer takes a place for a minute, and leaves
+ * the rest to others.
+ */
+const RENDERINGS = { concurrency: 16, perGroup: 12, perRepository: 8 };
 
 const SYMBOLIC_LINK = 0o120000;
 /** The selection of a rendering that is not to be used for another commit. */
@@ -63,7 +64,7 @@ export class UnitRenderer {
   readonly #deps: UnitRendererDeps;
   readonly #decoded = new DecodedFiles();
   readonly #builds: KustomizeBuilds;
-  readonly #queue = new FairQueue({ concurrency: RENDERINGS_AT_ONCE, perKey: RENDERINGS_OF_ONE_PROJECT });
+  readonly #queue = new RepositoryTurns(RENDERINGS);
 
   constructor(deps: UnitRendererDeps) {
     this.#deps = deps;
@@ -75,7 +76,8 @@ export class UnitRenderer {
    * @param previous returned as it is when the commit changed no file of the unit
    */
   async render(request: UnitRequest, commitId: string, previous: Rendering | undefined, signal: AbortSignal): Promise<Rendering> {
-    return await this.#queue.run(request.project.path, () => this.#render(request, commitId, previous, signal), signal);
+    const work = (): Promise<Rendering> => this.#render(request, commitId, previous, signal);
+    return await this.#queue.run(request.project.location, work, signal);
   }
 
   async #render(
