@@ -8,6 +8,7 @@ import {
   Metadata,
 } from '@grpc/grpc-js';
 import { UserError } from '../../lib/errors.ts';
+import { keepalivePeriodMs } from '../../lib/grpc/keepalive.ts';
 import { TunnelCredentials } from '../../lib/grpc/tunnel/credentials.ts';
 import { CLIENT_WINDOW } from '../../lib/grpc/windows.ts';
 import { VERSION } from '../../lib/version.ts';
@@ -35,7 +36,7 @@ export interface ChannelSettings {
   readonly env?: Environment;
   /** A kas in Go answers compressed if it is asked so. */
   readonly gzip?: boolean;
-  /** Between pings; 25 s when absent. */
+  /** Between pings at the most; 25 s when absent. */
   readonly keepaliveMs?: number;
 }
 
@@ -61,7 +62,7 @@ export async function openKasChannel(
   const channel = new Channel(target, channelCredentials, {
     ...CLIENT_WINDOW,
     ...KEEPALIVE,
-    'grpc.keepalive_time_ms': keepaliveMs,
+    'grpc.keepalive_time_ms': keepalivePeriodMs(keepaliveMs),
     ...options,
     ...(gzip ? { 'grpc.default_compression_algorithm': compressionAlgorithms.gzip } : {}),
     'grpc.primary_user_agent': USER_AGENT,

@@ -5,6 +5,7 @@ import { connect as connectTls, createSecureContext, type SecureContext, type TL
 import type { UnitBundle } from '../../../agentk/gitops/unit.ts';
 import { BundleReceiver } from '../../../agentk/session/bundle-receiver.ts';
 import { Backoff } from '../../../lib/backoff.ts';
+import { keepalivePeriodMs } from '../../../lib/grpc/keepalive.ts';
 import { WINDOW_BYTES } from '../../../lib/grpc/windows.ts';
 import { Action, Health, Phase } from '../../../proto/gen/kas/agent/v1/objects.ts';
 import { type BundleHeader, ConnectRequest, ConnectResponse } from '../../../proto/gen/kas/agent/v1/session.ts';
@@ -94,7 +95,7 @@ export class SimulatedAgent {
     this.#session = session;
     const pings = setInterval(() => {
       if (!session.destroyed) session.ping(() => undefined);
-    }, PING_PERIOD_MS);
+    }, keepalivePeriodMs(PING_PERIOD_MS));
     session.once('connect', () => clearTimeout(deadline));
     session.on('error', failed);
     session.once('close', () => {
