@@ -8,7 +8,6 @@ import {
   Metadata,
 } from '@grpc/grpc-js';
 import { UserError } from '../../lib/errors.ts';
-import { keepalivePeriodMs } from '../../lib/grpc/keepalive.ts';
 import { TunnelCredentials } from '../../lib/grpc/tunnel/credentials.ts';
 import { CLIENT_WINDOW } from '../../lib/grpc/windows.ts';
 import { VERSION } from '../../lib/version.ts';
@@ -36,7 +35,7 @@ export interface ChannelSettings {
   readonly env?: Environment;
   /** A kas in Go answers compressed if it is asked so. */
   readonly gzip?: boolean;
-  /** Between pings at the most; 25 s when absent. */
+  /** Between pings; 25 s when absent. */
   readonly keepaliveMs?: number;
 }
 
@@ -48,6 +47,9 @@ const KEEPALIVE = {
   'grpc.keepalive_timeout_ms': 10_000,
   'grpc.keepalive_permit_without_calls': 1,
 };
+
+/** Enough for a call to begin with. */
+const RETRY_BUFFER_BYTES = 16 << 10;
 
 /** Opens a connection. Token and CA are read anew each time, so that rotated files are used at the next connect. */
 export async function openKasChannel(
@@ -62,12 +64,14 @@ export async function openKasChannel(
   const channel = new Channel(target, channelCredentials, {
     ...CLIENT_WINDOW,
     ...KEEPALIVE,
-    'grpc.keepalive_time_ms': keepalivePeriodMs(keepaliveMs),
+    'grpc.keepalive_time_ms': keepaliveMs,
     ...options,
     ...(gzip ? { 'grpc.default_compression_algorithm': compressionAlgorithms.gzip } : {}),
     'grpc.primary_user_agent': USER_AGENT,
     // The session's own loop decides when to try again.
     'grpc.enable_retries': 0,
+    // grpc-js keeps so much of each call for a retry all the same, and says that it was sent: 1 MiB by default.
+    'grpc.per_rpc_retry_buffer_size': RETRY_BUFFER_BYTES,
     // Every connection has its own HTTP/2 session: a reconnect must not join one that is about to die.
     'grpc.use_local_subchannel_pool': 1,
   });

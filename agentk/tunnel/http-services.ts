@@ -1,4 +1,4 @@
-import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
+import { type ClientRequest, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { toError } from '../../lib/errors.ts';
 import type { CallerKind, HttpService } from '../../lib/http-service.ts';
@@ -6,6 +6,7 @@ import { type HttpRequest, type HttpServiceRequest, CallerKind as WireCallerKind
 import type { HttpExchange } from './http-exchange.ts';
 import { answerHeaders, requestHeaders } from './http-messages.ts';
 import { Refusal } from './incoming-request.ts';
+import { ReadAgent } from './read-agent.ts';
 import { writable } from './writable.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -24,7 +25,7 @@ const CALLERS: Readonly<Record<number, CallerKind>> = {
 
 /** HTTP servers near agentk that callers may reach: those that the agent's configuration lists, and no others. */
 export class HttpServices {
-  readonly #agents = { 'http:': new Agent({ keepAlive: true }), 'https:': new HttpsAgent({ keepAlive: true }) };
+  readonly #agents = { 'http:': new ReadAgent({ keepAlive: true }), 'https:': new HttpsAgent({ keepAlive: true }) };
   #services: readonly HttpService[] = [];
 
   configure(services: readonly HttpService[]): void {

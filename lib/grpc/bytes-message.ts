@@ -1,4 +1,5 @@
 import { freeBytes } from '../free-bytes.ts';
+import { countShortLivedBytes } from '../short-lived-bytes.ts';
 
 /**
  * Protobuf messages that hold nothing but one field of bytes, by hand: the generated code copies the bytes four times, which
@@ -41,6 +42,7 @@ class BytesMessage {
  * @param field its number, up to 15
  */
 export function encodeBytesMessage(field: number, bytes: Buffer): Buffer {
+  countShortLivedBytes(bytes.length);
   const head = [(field << 3) | LENGTH_DELIMITED];
   let rest = bytes.length;
   while (rest > 127) {
@@ -60,7 +62,9 @@ export function decodeBytesMessage(field: number, message: Buffer): Buffer | und
     if (byte === undefined) return undefined;
     length += (byte & 127) * 2 ** (7 * (at - 1));
     if (byte > 127) continue;
-    return message.length === at + 1 + length ? message.subarray(at + 1) : undefined;
+    if (message.length !== at + 1 + length) return undefined;
+    countShortLivedBytes(length);
+    return message.subarray(at + 1);
   }
   return undefined;
 }
