@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import { kubectlPath, progressOnStderr } from '../controlplane/binaries.ts';
 import type { BrokerAnswer } from '../jest/cluster-broker.ts';
+import { ask, type KubeHttps, kubeHttps } from './kube-https.ts';
 
 export { type ControlPlane, type ControlPlaneOptions, startControlPlane } from '../controlplane/control-plane.ts';
 
@@ -30,6 +31,7 @@ export interface KubectlOptions {
  */
 export function useCluster(): TestCluster {
   let cluster: BrokerAnswer | undefined;
+  let https: KubeHttps | undefined;
   const namespaces: string[] = [];
   const inUse = (): BrokerAnswer => {
     if (cluster === undefined)
@@ -44,6 +46,7 @@ export function useCluster(): TestCluster {
   }, BUILD_TIMEOUT_MS);
 
   afterAll(async () => {
+    https?.agent.destroy();
     if (cluster !== undefined && namespaces.length > 0)
       await kubectl(['delete', 'namespace', '--wait=false', '--ignore-not-found', ...namespaces]);
   });
@@ -58,7 +61,9 @@ export function useCluster(): TestCluster {
     kubectl,
     namespace: async () => {
       const name = `test-${randomBytes(5).toString('hex')}`;
-      await kubectl(['create', 'namespace', name]);
+      // Every test makes one, and a process takes longer than a request.
+      https ??= kubeHttps(inUse().kubeconfigPath);
+      await createNamespace(https, name);
       namespaces.push(name);
       return name;
     },
@@ -71,17 +76,23 @@ async function findCluster(): Promise<BrokerAnswer> {
     return { kubeconfigPath: given, kubectlPath: await kubectlPath(progressOnStderr, new AbortController().signal) };
   const broker = process.env['KAS_TEST_BROKER'];
   if (broker === undefined) throw new Error('useCluster() needs the global setup of jest.config.js');
-  const answer = JSON.parse(await ask(broker, process.env['JEST_WORKER_ID'] ?? '1')) as BrokerAnswer | { error: string };
+  const answer = JSON.parse(await askBroker(broker, process.env['JEST_WORKER_ID'] ?? '1')) as BrokerAnswer | { error: string };
   if ('error' in answer) throw new Error(answer.error);
   return answer;
 }
 
-async function ask(path: string, question: string): Promise<string> {
+async function askBroker(path: string, question: string): Promise<string> {
   const socket = connect(path);
   socket.write(`${question}\n`);
   let answer = '';
   for await (const chunk of socket) answer += String(chunk);
   return answer;
+}
+
+async function createNamespace(https: KubeHttps, name: string): Promise<void> {
+  const body = { apiVersion: 'v1', kind: 'Namespace', metadata: { name } };
+  const { status, text } = await ask(https, { method: 'POST', path: '/api/v1/namespaces', body });
+  if (status !== 201) throw new Error(`Namespace ${name} was not created: ${text}`);
 }
 
 async function runKubectl(cluster: BrokerAnswer, args: readonly string[], stdin: string): Promise<string> {
