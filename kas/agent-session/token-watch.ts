@@ -27,8 +27,7 @@ export async function watchToken(
   }
 }
 
-/** Resolves when the registry says that answers may have changed, or a period is over; rejects with the signal's reason. */
-export async function nextCheck(registry: Pick<Registry, 'onChange'>, periodMs: number, signal: AbortSignal): Promise<void> {
+async function nextCheck(registry: Registry, periodMs: number, signal: AbortSignal): Promise<void> {
   const changed = new AbortController();
   const unsubscribe = registry.onChange(() => changed.abort());
   try {

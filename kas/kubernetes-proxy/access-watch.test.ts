@@ -2,7 +2,7 @@ import { silentLog } from '../../test/harness/silent-log.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
 import { GitlabClient } from '../gitlab-api/gitlab-client.ts';
 import { RorFixture } from '../gitlab-api/ror-fixture.ts';
-import { AccessWatch } from './access-watch.ts';
+import { AccessWatch, type WatchedRequest } from './access-watch.ts';
 import type { Credential } from './credential.ts';
 import { GitlabAccess } from './gitlab-access.ts';
 
@@ -13,6 +13,7 @@ const signal = new AbortController().signal;
 let ror: RorFixture;
 let client: GitlabClient;
 let access: GitlabAccess;
+let watch: AccessWatch;
 
 beforeEach(async () => {
   ror = await RorFixture.start();
@@ -20,9 +21,11 @@ beforeEach(async () => {
   const rateLimit = { refillPerSecond: 1_000, bucketSize: 1_000 };
   client = new GitlabClient({ address: ror.url, secret: ror.secret, rateLimit, log });
   access = new GitlabAccess(client, PERIOD_MS);
+  watch = new AccessWatch({ access, periodMs: PERIOD_MS });
 });
 
 afterEach(async () => {
+  watch.close();
   await access.close();
   client.close();
   await ror[Symbol.asyncDispose]();
@@ -41,11 +44,11 @@ function allow(token: string, accessAs: unknown): void {
 /** Like a request that runs: whether it was ended, and why. */
 class Running implements Disposable {
   readonly ends: Error[] = [];
-  readonly watch: AccessWatch;
+  readonly watched: WatchedRequest;
 
   private constructor(credential: Credential, granted: Awaited<ReturnType<GitlabAccess['authorize']>>) {
     const onEnd = (error: Error): void => void this.ends.push(error);
-    this.watch = new AccessWatch({ access, periodMs: PERIOD_MS, credential, granted, onEnd }, signal);
+    this.watched = watch.watch({ credential, granted, onEnd });
   }
 
   static async begin(token: string): Promise<Running> {
@@ -59,7 +62,7 @@ class Running implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.watch[Symbol.dispose]();
+    this.watched[Symbol.dispose]();
   }
 }
 
@@ -76,7 +79,7 @@ test('a request is ended when its token is revoked, and another one goes on', as
   using other = await Running.begin('other');
   ror.jobs.delete('mine');
   expect(await mine.ended()).toMatchObject({ kind: 'unauthenticated' });
-  expect(mine.watch.ended).toBe(mine.ends[0]);
+  expect(mine.watched.ended).toBe(mine.ends[0]);
   await asked(3);
   expect(other.ends).toEqual([]);
   expect(mine.ends).toHaveLength(1);

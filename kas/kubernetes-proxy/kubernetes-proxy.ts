@@ -40,9 +40,16 @@ interface Serving {
 /** Answers requests to the API servers of clusters, which it reaches through the tunnels of their agents. */
 export class KubernetesProxy {
   readonly #deps: KubernetesProxyDeps;
+  readonly #accessWatch: AccessWatch;
 
   constructor(deps: KubernetesProxyDeps) {
     this.#deps = deps;
+    this.#accessWatch = new AccessWatch({ access: deps.access, periodMs: deps.accessTtlMs });
+  }
+
+  /** Requests that still run are not asked about any more. */
+  close(): void {
+    this.#accessWatch.close();
   }
 
   /** Never rejects. */
@@ -102,16 +109,15 @@ export class KubernetesProxy {
       giveUp();
       cut();
     };
-    const { access, accessTtlMs: periodMs } = this.#deps;
-    using watch = new AccessWatch({ access, periodMs, credential, granted: grant, onEnd }, signal);
+    using watched = this.#accessWatch.watch({ credential, granted: grant, onEnd });
     try {
       signal.throwIfAborted();
       const done = await exchange(agent, head);
       // A reader that stalled may have been cut off from what had arrived.
-      if (watch.ended !== undefined) throw watch.ended;
+      if (watched.ended !== undefined) throw watched.ended;
       return done;
     } catch (error) {
-      throw watch.ended ?? error;
+      throw watched.ended ?? error;
     } finally {
       signal.removeEventListener('abort', giveUp);
     }

@@ -36,7 +36,7 @@ export function createKubernetesProxy({ config, agents, access, graceMs, log }: 
         (address) => log.info('Kubernetes API proxy is ready', { address: formatListenAddress(address) }),
         () => undefined,
       );
-      await listener.run(ready, signal);
+      await listener.run(ready, signal).finally(() => proxy.close());
       await access.close();
     },
   };
