@@ -8,6 +8,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { WebSocket } from 'ws';
 import { useCluster } from '../harness/cluster.ts';
 import { waitUntil } from '../harness/wait-until.ts';
 import { OTHER_PROJECT, PROJECT, TunnelStack } from './tunnel-stack.ts';
@@ -281,15 +282,24 @@ test('a server that closes a connection as it is used again is asked again', asy
   await waitUntil(isClosed, { what: 'a connection to be used again' });
 });
 
-test('a watch ends when its token is revoked, and that of another goes on', async () => {
+test('a watch and a connection of another protocol end when their token is revoked, and those of another go on', async () => {
   const path = '/api/v1/namespaces/default/configmaps?watch=true';
-  const [job, person] = await Promise.all([watchObjects(path, await stack.jobToken(PROJECT)), watchObjects(path, user)]);
+  const token = await stack.jobToken(PROJECT);
+  const [job, person] = await Promise.all([watchObjects(path, token), watchObjects(path, user)]);
+  // A watch, too, where kubectl would exec.
+  const headers = { authorization: `Bearer ${token}`, origin: 'http://localhost' };
+  const socket = new WebSocket(`ws://${stack.proxy}${path}`, { headers });
+  await once(socket, 'open');
+  const closed = once(socket, 'close');
   await stack.kasToken('revoke', '--project', PROJECT);
   await expect(job.ended).rejects.toThrow('terminated');
-  const isAudit = (line: string): boolean => line.includes('"access revoked"');
+  await closed;
+  const isAudit = (line: string): boolean => line.includes('"access revoked"') && line.includes('"status":200');
   const audit = await waitUntil(() => stack.stack.kas.lines.find(isAudit), { what: 'the audit line' });
   const told = { agentId: stack.agent.id, kind: 'job', status: 200, path: '/api/v1/namespaces/default/configmaps' };
   expect(JSON.parse(audit)).toMatchObject({ ...told, detail: 'the token is not known, or has expired' });
+  const isUpgrade = (line: string): boolean => line.includes('"access revoked"') && line.includes('"protocol":"websocket"');
+  await waitUntil(() => stack.stack.kas.lines.find(isUpgrade), { what: 'the audit line of the connection' });
   const name = `after-revocation-${stack.agent.id}`;
   await cluster.kubectl(['create', 'configmap', '-n', 'default', name]);
   await waitUntil(() => person.text().includes(name), { what: 'an event for the other' });
