@@ -1,6 +1,4 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join, relative } from 'node:path';
-import { brotliDecompressSync } from 'node:zlib';
+import { join } from 'node:path';
 import { Action, Phase } from '../../proto/gen/kas/agent/v1/objects.ts';
 import type { UnitStatus } from '../../proto/gen/kas/api/v1/sync_status.ts';
 import { Repository } from '../e2e/repository.ts';
@@ -12,32 +10,24 @@ import { Stack } from '../harness/stack.ts';
 import { freeAddresses } from '../harness/stack-files.ts';
 import { createTempDir, type TempDir } from '../harness/temp-dir.ts';
 import { waitUntil } from '../harness/wait-until.ts';
+import { ReleasedPrograms } from './released-program.ts';
 
 const NEVER = new AbortController().signal;
-const CHECKOUT = join(import.meta.dirname, '../..');
 const AGENT = 'skew';
 
 /** The promise of docs/upgrade.md, with the real programs of the version before (test/skew/keep-release.ts). */
 describe('Versions next to each other', () => {
   const cluster = useCluster();
   let directory: TempDir;
-  /** Within the checkout, so that the programs find their packages. */
-  let released: string;
-  const mains: Record<'kas' | 'agentk', string> = { kas: '', agentk: '' };
+  let released: ReleasedPrograms;
 
   beforeAll(async () => {
     directory = await createTempDir();
-    released = join(CHECKOUT, 'dist', `released-${process.pid}-${crypto.randomUUID()}`);
-    await mkdir(released, { recursive: true });
-    for (const program of ['kas', 'agentk'] as const) {
-      const packed = await readFile(join(import.meta.dirname, 'released', `${program}.js.br`));
-      await writeFile(join(released, `${program}.js`), brotliDecompressSync(packed));
-      mains[program] = relative(CHECKOUT, join(released, `${program}.js`));
-    }
+    released = await ReleasedPrograms.unpack();
   });
 
   afterAll(async () => {
-    await rm(released, { recursive: true, force: true });
+    await released[Symbol.asyncDispose]();
     await directory.remove();
   });
 
@@ -63,7 +53,7 @@ describe('Versions next to each other', () => {
         notifications: true,
       });
       await stack.kas.stop();
-      const main = (name: string): string => (name === 'kas' || name === 'agentk' ? mains[name] : name);
+      const main = (name: string): string => (name === 'kas' || name === 'agentk' ? released.main(name) : name);
       await using kas = new Service({
         main: main(kasMain),
         args: ['serve', '--config', stack.files.kasConfig],
