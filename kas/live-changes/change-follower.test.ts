@@ -7,7 +7,7 @@ import { waitUntil } from '../../test/harness/wait-until.ts';
 import type { AgentRequests } from '../agent-services/agent-call.ts';
 import { AgentRequest } from '../tunnel/agent-request.ts';
 import { RoundTrip } from '../tunnel/round-trip.ts';
-import { ChangeFollowers } from './change-follower.ts';
+import { ChangeFollowers, LOOKS } from './change-follower.ts';
 import type { LiveChange } from './live-change.ts';
 import { MemoryLiveChangeLog } from './memory-live-change-log.ts';
 
@@ -17,7 +17,10 @@ const { listSelections, watchObjects } = ObjectCacheService;
 class FakeAgent implements AgentRequests {
   /** Versions from which it was asked to watch. */
   readonly watchedFrom: string[] = [];
+  /** How often it was asked what it keeps. */
+  looks = 0;
   #tell: ((message: Buffer) => void) | undefined;
+  #end: (() => void) | undefined;
 
   open(): Promise<AgentRequest> {
     let method = '';
@@ -39,6 +42,11 @@ class FakeAgent implements AgentRequests {
     return Promise.resolve(request);
   }
 
+  /** Ends the watch, as when the agent has started anew. */
+  endWatch(): void {
+    this.#end?.();
+  }
+
   changes(version: string, ...names: readonly string[]): void {
     const changes = names.map((name) => ({
       type: ObjectChange_Type.TYPE_MODIFIED,
@@ -51,8 +59,10 @@ class FakeAgent implements AgentRequests {
     if (method === watchObjects.path) {
       this.watchedFrom.push(watchObjects.requestDeserialize(data).version);
       this.#tell = (message) => tell({ $case: 'data', value: message });
+      this.#end = () => tell({ $case: 'end', value: { trailers: [], grpcStatus: 0, grpcMessage: '' } });
       return;
     }
+    this.looks += 1;
     const pods = { group: '', kind: 'Pod', namespaces: [], objects: 0n, problem: '', version: 'e.1', stream: true };
     tell({ $case: 'data', value: listSelections.responseSerialize({ selections: [pods], usedBytes: 0n }) });
     tell({ $case: 'end', value: { trailers: [], grpcStatus: 0, grpcMessage: '' } });
@@ -68,11 +78,11 @@ class Witness extends MemoryLiveChangeLog {
   }
 }
 
-function open(atOnce: number): { agent: FakeAgent; changes: Witness; connect: () => AbortController } {
+function open(atOnce: number, looks = LOOKS): { agent: FakeAgent; changes: Witness; connect: () => AbortController } {
   const agent = new FakeAgent();
   const changes = new Witness();
   const rate = { perSecond: 0.001, atOnce };
-  const followers = new ChangeFollowers({ agents: agent, changes, rate, log: createLogger('test', 'error') });
+  const followers = new ChangeFollowers({ agents: agent, changes, rate, looks, log: createLogger('test', 'error') });
   const stream = { group: '', kind: 'Pod', namespaces: [], labelSelector: '', fieldSelector: '', fields: [], stream: true };
   const connect = (): AbortController => {
     const session = new AbortController();
@@ -113,4 +123,15 @@ it('has followers list again when changes waited for their turn as the session e
   second.abort();
   expect(changes.lines).toEqual(['reset', 'modified a', 'reset']);
   expect(agent.watchedFrom).toEqual(['e.1', 'e.1']);
+});
+
+it('asks an agent ever more seldom what it keeps, and soon again when a watch ends', async () => {
+  // The third look by the clock would come after hours.
+  const { agent, connect } = open(100, { ...LOOKS, initialMs: 20, factor: 1_000_000, maxMs: 20_000_000 });
+  const session = connect();
+  await waitUntil(() => agent.looks === 2, { what: 'the second look' });
+  expect(agent.watchedFrom).toHaveLength(1);
+  agent.endWatch();
+  await waitUntil(() => agent.watchedFrom.length === 2, { what: 'the second watch' });
+  session.abort();
 });

@@ -1,4 +1,5 @@
 import { AbortScope, sleep } from '../../lib/abort.ts';
+import { Backoff, type BackoffOptions } from '../../lib/backoff.ts';
 import { isAbort, toError, UserError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { ObjectCachePolicy } from '../../lib/object-cache-policy.ts';
@@ -18,11 +19,22 @@ export interface ChangeFollowerDeps {
   readonly agents: AgentRequests;
   readonly changes: LiveChangeLog;
   readonly rate: ChangeRate;
+  /** Waits between looks at what an agent keeps; `LOOKS` when absent. */
+  readonly looks?: BackoffOptions;
   readonly log: Logger;
 }
 
-/** How often it is looked which kinds the agent keeps by now, and what ended is followed again. */
-const LOOK_MS = 2_000;
+/**
+ * How often it is looked which kinds the agent keeps by now: soon after something changed, ever more seldom while nothing does,
+ * since each look is a request into the cluster. What ended is followed again at the next.
+ */
+export const LOOKS: BackoffOptions = {
+  initialMs: 2_000,
+  maxMs: 60_000,
+  factor: 2,
+  jitter: 0.2,
+  resetAfterMs: Number.POSITIVE_INFINITY,
+};
 const CALL_TIMEOUT_MS = 30_000;
 
 const TYPES: Readonly<Record<number, LiveChange['type']>> = {
@@ -43,15 +55,18 @@ export class ChangeFollowers {
 
   /** For a session: told of each configuration, it follows what that wants until `signal` fires. */
   follow(agentId: number, signal: AbortSignal): { configure(policy: ObjectCachePolicy): void } {
-    let scope: AbortScope | undefined;
+    let current: { readonly scope: AbortScope; readonly follower: AgentFollower } | undefined;
     return {
       configure: ({ selections }) => {
-        const wanted = selections.some(({ stream }) => stream);
-        if (wanted === (scope !== undefined)) return;
-        scope?.[Symbol.dispose]();
-        scope = wanted ? new AbortScope(signal) : undefined;
-        if (scope !== undefined) void new AgentFollower(this.#deps, agentId, this.#versionsOf(agentId)).run(scope.signal);
-        else this.#versions.delete(agentId);
+        if (!selections.some(({ stream }) => stream)) {
+          current?.scope[Symbol.dispose]();
+          current = undefined;
+          this.#versions.delete(agentId);
+        } else if (current === undefined) {
+          const follower = new AgentFollower(this.#deps, agentId, this.#versionsOf(agentId));
+          current = { scope: new AbortScope(signal), follower };
+          void follower.run(current.scope.signal);
+        } else current.follower.lookSoon();
       },
     };
   }
@@ -69,11 +84,15 @@ class AgentFollower {
   readonly #versions: Map<string, string>;
   readonly #feed: ChangeFeed;
   readonly #followed = new Map<string, AbortScope>();
+  readonly #looks: Backoff;
+  /** Ends the wait for the next look. */
+  #wake: () => void = () => undefined;
 
   constructor(deps: ChangeFollowerDeps, agentId: number, versions: Map<string, string>) {
     this.#deps = deps;
     this.#agentId = agentId;
     this.#versions = versions;
+    this.#looks = new Backoff(deps.looks ?? LOOKS);
     this.#feed = new ChangeFeed(agentId, deps.changes, deps.rate);
   }
 
@@ -82,17 +101,38 @@ class AgentFollower {
     signal.addEventListener('abort', () => this.#forgetWaiting(), { once: true });
     void this.#feed.run(signal);
     let troubled = false;
+    let before = '';
     while (!signal.aborted) {
       try {
-        await this.#look(signal);
+        const { seen, isComplete } = await this.#look(signal);
+        if (!isComplete || seen !== before) this.#looks.reset();
+        before = seen;
         troubled = false;
       } catch (error) {
         if (isAbort(error, signal)) return;
         if (!troubled) this.#deps.log.warn('Cannot follow live changes', { agentId: this.#agentId, err: toError(error) });
         troubled = true;
       }
-      await sleep(LOOK_MS, signal).catch(() => undefined);
+      await this.#rest(signal);
     }
+  }
+
+  /** Something has changed, or ended. */
+  lookSoon(): void {
+    this.#looks.reset();
+    this.#wake();
+  }
+
+  async #rest(signal: AbortSignal): Promise<void> {
+    using scope = new AbortScope(signal);
+    let woken = false;
+    this.#wake = () => {
+      woken = true;
+      scope.abort(new DOMException('There is something to look at', 'AbortError'));
+    };
+    await sleep(this.#looks.next(), scope.signal).catch(() => undefined);
+    // Not at once: what ended may end again at once.
+    if (woken) await sleep(this.#looks.next(), signal).catch(() => undefined);
   }
 
   /** What was not handed on yet is lost with the session: whoever goes on says so. */
@@ -100,8 +140,10 @@ class AgentFollower {
     for (const kind of this.#feed.waitingKinds) this.#versions.delete(kind);
   }
 
-  async #look(signal: AbortSignal): Promise<void> {
-    const selections = (await this.#listSelections(signal)).filter(({ stream, version }) => stream && version !== '');
+  /** Complete once the agent keeps all that it was told to. */
+  async #look(signal: AbortSignal): Promise<{ readonly seen: string; readonly isComplete: boolean }> {
+    const streamed = (await this.#listSelections(signal)).filter(({ stream }) => stream);
+    const selections = streamed.filter(({ version }) => version !== '');
     const wanted = new Map(selections.map((selection) => [kindName(selection), selection]));
     for (const [kind, scope] of this.#followed) {
       if (wanted.has(kind)) continue;
@@ -110,6 +152,7 @@ class AgentFollower {
       this.#versions.delete(kind);
     }
     for (const [kind, selection] of wanted) if (!this.#followed.has(kind)) this.#start(kind, selection, signal);
+    return { seen: [...wanted.keys()].join(), isComplete: selections.length === streamed.length && streamed.length > 0 };
   }
 
   #start(kind: string, selection: Selection, signal: AbortSignal): void {
@@ -117,11 +160,13 @@ class AgentFollower {
     this.#followed.set(kind, scope);
     void this.#follow(kind, selection, scope.signal).finally(() => {
       scope[Symbol.dispose]();
-      if (this.#followed.get(kind) === scope) this.#followed.delete(kind);
+      if (this.#followed.get(kind) !== scope) return;
+      this.#followed.delete(kind);
+      this.lookSoon();
     });
   }
 
-  /** Ends with the stream, whatever ended it: the next look begins again from the last version. */
+  /** Ends with the stream, whatever ended it: the next look, soon, begins again from the last version. */
   async #follow(kind: string, { group, kind: name, version: now }: Selection, signal: AbortSignal): Promise<void> {
     const known = this.#versions.get(kind);
     if (known === undefined) this.#feed.offer(reset(this.#agentId, { group, kind: name }));
