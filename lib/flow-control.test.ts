@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import { jest } from '@jest/globals';
 import { INITIAL_WINDOW_BYTES, pieces, ReceiveQueue, SendCredit, WindowBudget } from './flow-control.ts';
 
 const MIB = 1 << 20;
@@ -60,6 +61,24 @@ test('the window grows for a fast reader far away, and its memory is given back'
   expect(ends.budget.take(64 * MIB)).toBe(false);
   ends.queue.end();
   expect(ends.budget.take(64 * MIB)).toBe(true);
+});
+
+test('a slow reader that takes data in bursts holds little', async () => {
+  let now = performance.now();
+  const clock = jest.spyOn(performance, 'now').mockImplementation(() => now);
+  const ends = connected(50);
+  const chunks = ends.queue[Symbol.asyncIterator]();
+  for (let round = 0; round < 600; round += 1) {
+    const chunk = Buffer.alloc(64 << 10);
+    await ends.credit.take(chunk);
+    ends.queue.push(chunk);
+    await chunks.next();
+    // 1 MiB at once, each second.
+    now += round % 16 === 0 ? 1_000 : 0.2;
+  }
+  clock.mockRestore();
+  await chunks.return();
+  expect(await sendable(ends)).toBeLessThanOrEqual(2 * INITIAL_WINDOW_BYTES + (16 << 10));
 });
 
 test('no window grows beyond what there is for all of them', async () => {

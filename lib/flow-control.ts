@@ -11,6 +11,12 @@ const MESSAGE_BYTES = 32;
 /** How far a last message may go beyond the credit. */
 const MAX_MESSAGE_BYTES = 1 << 20;
 
+/** A window grows to this part of what was read at most: what fills buffers on the way at first is no sign of a fast reader. */
+const READ_PER_WINDOW = 3;
+/** How much faster than over some seconds a reader may seem at a time. One that the kernel takes data for comes in bursts. */
+const BURST = 4;
+const AVERAGE_MS = 2_000;
+
 /** What is sent of bytes in one message. */
 const PIECE_BYTES = 256 << 10;
 
@@ -80,6 +86,23 @@ export interface ReceiveQueueOptions {
   readonly roundTripMs: () => number;
 }
 
+/** Bytes per millisecond over the last seconds; what was longer ago counts ever less. */
+class AverageRate {
+  #bytes = 0;
+  #since = performance.now();
+
+  add(bytes: number, now: number): number {
+    this.#bytes += bytes;
+    const elapsed = Math.max(now - this.#since, 0.1);
+    const rate = this.#bytes / elapsed;
+    if (elapsed > AVERAGE_MS) {
+      this.#bytes /= 2;
+      this.#since = now - elapsed / 2;
+    }
+    return rate;
+  }
+}
+
 /**
  * What arrived and was not read yet. Reading grants the sender more. The window follows what the reader takes in one round
  * trip: it doubles when that is more than half of it and halves when it is much less, so that a fast reader far away is not
@@ -94,6 +117,8 @@ export class ReceiveQueue implements AsyncIterable<Buffer> {
   /** Read and not yet granted again. */
   #consumed = 0;
   #grantedAt = performance.now();
+  readonly #rate = new AverageRate();
+  #readInAll = 0;
   #ended = false;
   #failure: { readonly error: unknown } | undefined;
   #wake: (() => void) | undefined;
@@ -149,7 +174,9 @@ export class ReceiveQueue implements AsyncIterable<Buffer> {
     this.#consumed += bytes;
     if (this.#consumed < this.#window / 2) return;
     const now = performance.now();
-    const inRoundTrip = (this.#consumed / Math.max(now - this.#grantedAt, 0.1)) * this.#options.roundTripMs();
+    const rate = this.#consumed / Math.max(now - this.#grantedAt, 0.1);
+    const inRoundTrip = Math.min(rate, BURST * this.#rate.add(this.#consumed, now)) * this.#options.roundTripMs();
+    this.#readInAll += this.#consumed;
     this.#grantedAt = now;
     if (inRoundTrip > this.#window / 2) this.#grow();
     else if (inRoundTrip < this.#window / 8) this.#shrink();
@@ -161,7 +188,8 @@ export class ReceiveQueue implements AsyncIterable<Buffer> {
 
   #grow(): void {
     const more = this.#window;
-    if (this.#window + more > MAX_WINDOW_BYTES || !this.#options.budget.take(more)) return;
+    const most = Math.min(MAX_WINDOW_BYTES, this.#readInAll / READ_PER_WINDOW);
+    if (this.#window + more > most || !this.#options.budget.take(more)) return;
     this.#window += more;
     this.#consumed += more;
   }
