@@ -31,7 +31,7 @@ export class ObjectCache implements Part {
   #policy: ObjectCachePolicy = NO_OBJECT_CACHE;
   #budget = new MemoryBudget(NO_OBJECT_CACHE.memoryLimitBytes * OBJECTS_SHARE);
   /** While there is a `*`. */
-  #served: { readonly scope: AbortScope; readonly ended: Promise<void> } | undefined;
+  #served: { readonly key: string; readonly scope: AbortScope; readonly ended: Promise<void> } | undefined;
   #signal: AbortSignal | undefined;
 
   constructor(deps: ObjectCacheDeps) {
@@ -92,21 +92,20 @@ export class ObjectCache implements Part {
 
   /** What `*` means changes with the cluster. */
   #followServed(signal: AbortSignal): void {
-    const isWanted = (group: string): boolean => this.#policy.selections.some((one) => one.kind === '*' && one.group === group);
-    const isNeeded = this.#policy.selections.some(({ kind }) => kind === '*');
-    if (isNeeded === (this.#served !== undefined)) return;
+    const groups = new Set(this.#policy.selections.flatMap(({ kind, group }) => (kind === '*' ? [group] : [])));
+    const key = [...groups].join();
+    if (key === this.#served?.key && groups.size > 0) return;
     this.#served?.scope[Symbol.dispose]();
     this.#served = undefined;
-    if (!isNeeded) return;
+    if (groups.size === 0) return;
     const scope = new AbortScope(signal);
     const onLook = (): void => {
       if (!scope.signal.aborted) this.#adjust(signal);
     };
-    const served = new ServedKinds({ ...this.#deps, isWanted, onLook });
-    const ended = served.run(scope.signal).catch((error: unknown) => {
+    const ended = new ServedKinds({ ...this.#deps, groups, onLook }).run(scope.signal).catch((error: unknown) => {
       this.#deps.log.error('Kinds of the cluster are not followed any more', { err: toError(error) });
     });
-    this.#served = { scope, ended };
+    this.#served = { key, scope, ended };
   }
 
   #expand({ selections }: ObjectCachePolicy): readonly CacheSelection[] {

@@ -83,7 +83,7 @@ test('kinds are found as well where definitions may not be watched', async () =>
   const log = createLogger('test', 'error');
   let looks = 0;
   const onLook = (): void => void (looks += 1);
-  const served = new ServedKinds({ cluster: behind, isWanted: () => true, onLook, lookMs: 100, log }).run(stop.signal);
+  const served = new ServedKinds({ cluster: behind, groups: new Set([group]), onLook, lookMs: 100, log }).run(stop.signal);
   await waitUntil(() => looks > 0, { what: 'the first look' });
   expect(behind.resourceType(group, 'Gadget')).toBeUndefined();
   await define('Gadget');

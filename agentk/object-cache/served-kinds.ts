@@ -7,8 +7,8 @@ import { KubeError } from '../kube/kube-error.ts';
 
 export interface ServedKindsOptions {
   readonly cluster: Cluster;
-  /** Kinds of which API groups matter. */
-  readonly isWanted: (group: string) => boolean;
+  /** Of the kinds that matter. */
+  readonly groups: ReadonlySet<string>;
   /** Called after each look at what the cluster serves; it may be the same as before. */
   readonly onLook: () => void;
   /** Between two looks that nothing asks for; a minute when absent. */
@@ -77,7 +77,9 @@ export class ServedKinds {
   }
 
   async #followDefinitions(signal: AbortSignal): Promise<void> {
-    const { cluster, log } = this.#options;
+    const { cluster, groups, log } = this.#options;
+    // Groups without a dot are Kubernetes' own, https://kubernetes.io/docs/reference/using-api/#api-groups
+    if (![...groups].some((group) => group.includes('.'))) return;
     await this.#looked.promise;
     while (!signal.aborted) {
       const type = cluster.resourceType('apiextensions.k8s.io', 'CustomResourceDefinition');
@@ -105,7 +107,7 @@ export class ServedKinds {
   }
 
   #put(name: string, { group, kind }: { readonly group: string; readonly kind: string }, served: boolean): void {
-    if (!this.#options.isWanted(group)) return;
+    if (!this.#options.groups.has(group)) return;
     this.#definitions.set(name, { group, kind, served });
     if ((this.#options.cluster.resourceType(group, kind) !== undefined) === served) return;
     this.#lag.reset();
