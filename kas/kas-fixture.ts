@@ -20,7 +20,7 @@ export class KasFixture implements AsyncDisposable {
   readonly gitaly: GitalyFixture;
   readonly lines: LogLine[] = [];
   readonly secret = randomBytes(32);
-  readonly #abort = new AbortController();
+  #abort = new AbortController();
   #running: Promise<void> = Promise.resolve();
 
   private constructor(gitaly: GitalyFixture) {
@@ -29,11 +29,13 @@ export class KasFixture implements AsyncDisposable {
 
   /**
    * Agents `one` (id 1, project `team/one`) and `two` (id 2, same project). `listenYaml` goes below `agent: listen:`,
-   * `agentYaml` below `agent:`, `apiYaml` below `api: listen:`, `registryYaml` takes the place of the registry file.
+   * `agentYaml` below `agent:`, `gitopsYaml` below `agent: gitops:`, `apiYaml` below `api: listen:`, `registryYaml` takes the
+   * place of the registry file.
    */
   static async start({
     listenYaml = '',
     agentYaml = '',
+    gitopsYaml = '',
     apiYaml = '',
     observabilityYaml = '',
     pollPeriod = '150ms',
@@ -43,13 +45,20 @@ export class KasFixture implements AsyncDisposable {
     await writeFile(fixture.registryFile, registryFileYaml(fixture.gitaly.port));
     await writeFile(join(fixture.gitaly.folder, 'api-secret'), fixture.secret.toString('base64'));
     const file = join(fixture.gitaly.folder, 'kas.yaml');
-    await writeFile(file, configYaml({ listenYaml, agentYaml, apiYaml, observabilityYaml, pollPeriod }) + registryYaml);
-    const config = await loadKasConfig(file);
-    const log = createLogger('kas', 'debug', { write: (line) => void fixture.lines.push(JSON.parse(line) as LogLine) });
-    fixture.#running = runKas(config, log, fixture.#abort.signal);
-    fixture.#running.catch(() => undefined);
-    await Promise.race([fixture.#running, eventually(() => fixture.line('kas is ready'))]);
+    await writeFile(
+      file,
+      configYaml({ listenYaml, agentYaml, gitopsYaml, apiYaml, observabilityYaml, pollPeriod }) + registryYaml,
+    );
+    await fixture.#run();
     return fixture;
+  }
+
+  async #run(): Promise<void> {
+    const config = await loadKasConfig(join(this.gitaly.folder, 'kas.yaml'));
+    const log = createLogger('kas', 'debug', { write: (line) => void this.lines.push(JSON.parse(line) as LogLine) });
+    this.#running = runKas(config, log, this.#abort.signal);
+    this.#running.catch(() => undefined);
+    await Promise.race([this.#running, eventually(() => this.line('kas is ready'))]);
   }
 
   get registryFile(): string {
@@ -76,6 +85,14 @@ export class KasFixture implements AsyncDisposable {
     await this.#running;
   }
 
+  /** Another kas in the place of this one: its ports are others, its files are the same. */
+  async restart(): Promise<void> {
+    await this.stop();
+    this.lines.length = 0;
+    this.#abort = new AbortController();
+    await this.#run();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop().catch(() => undefined);
     await this.gitaly[Symbol.asyncDispose]();
@@ -96,11 +113,18 @@ projects:
 `;
 }
 
-function configYaml({ listenYaml, agentYaml, apiYaml, observabilityYaml, pollPeriod }: Record<string, string>): string {
+function configYaml({
+  listenYaml,
+  agentYaml,
+  gitopsYaml,
+  apiYaml,
+  observabilityYaml,
+  pollPeriod,
+}: Record<string, string>): string {
   return `agent:
 ${agentYaml}  listen: { address: "127.0.0.1:0"${listenYaml} }
   configuration: { poll_period: ${pollPeriod} }
-  gitops: { poll_period: ${pollPeriod} }
+  gitops: { poll_period: ${pollPeriod}${gitopsYaml} }
 observability: { listen: { address: "127.0.0.1:0" }${observabilityYaml} }
 api: { listen: { address: "127.0.0.1:0", authentication_secret_file: api-secret${apiYaml} } }
 `;
