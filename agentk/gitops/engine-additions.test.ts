@@ -1,6 +1,6 @@
 import type { ApiReader } from '../../test/harness/api-reader.ts';
 import { useCluster } from '../../test/harness/cluster.ts';
-import { configMap, deployment, freshAgentId, type Manifest, reader, TestEngine, unit } from './engine-fixture.ts';
+import { configMap, deployment, type Manifest, type TestEngine, unit, useEngine } from './engine-fixture.ts';
 import type { Unit } from './unit.ts';
 
 const cluster = useCluster();
@@ -8,16 +8,7 @@ let namespace: string;
 let api: ApiReader;
 let engine: TestEngine;
 
-beforeEach(async () => {
-  namespace = await cluster.namespace();
-  api = reader(cluster);
-  engine = new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId: freshAgentId(), namespace });
-});
-
-afterEach(async () => {
-  await engine[Symbol.asyncDispose]();
-  api[Symbol.dispose]();
-});
+useEngine(cluster, (fresh) => ({ namespace, api, engine } = fresh));
 
 async function start(options: Partial<Unit>, ...manifests: readonly Manifest[]): Promise<void> {
   engine.configure(unit('one', { defaultNamespace: namespace, ...options }));

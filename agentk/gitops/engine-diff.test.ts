@@ -1,6 +1,6 @@
 import type { ApiReader } from '../../test/harness/api-reader.ts';
 import { useCluster } from '../../test/harness/cluster.ts';
-import { configMap, deployment, freshAgentId, reader, TestEngine, unit } from './engine-fixture.ts';
+import { configMap, deployment, type TestEngine, unit, useEngine } from './engine-fixture.ts';
 
 const cluster = useCluster();
 const signal = new AbortController().signal;
@@ -8,16 +8,7 @@ let namespace: string;
 let api: ApiReader;
 let engine: TestEngine;
 
-beforeEach(async () => {
-  namespace = await cluster.namespace();
-  api = reader(cluster);
-  engine = new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId: freshAgentId(), namespace });
-});
-
-afterEach(async () => {
-  await engine[Symbol.asyncDispose]();
-  api[Symbol.dispose]();
-});
+useEngine(cluster, (fresh) => ({ namespace, api, engine } = fresh));
 
 async function diff(): Promise<readonly string[]> {
   const found = await engine.engine.diff('one', signal);

@@ -2,23 +2,14 @@ import type { DriftPolicy } from '../../lib/unit-policy.ts';
 import type { ApiReader } from '../../test/harness/api-reader.ts';
 import { useCluster } from '../../test/harness/cluster.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
-import { configMap, crd, deployment, freshAgentId, type Manifest, reader, TestEngine, unit } from './engine-fixture.ts';
+import { configMap, crd, deployment, freshAgentId, type Manifest, type TestEngine, unit, useEngine } from './engine-fixture.ts';
 
 const cluster = useCluster();
 let namespace: string;
 let api: ApiReader;
 let engine: TestEngine;
 
-beforeEach(async () => {
-  namespace = await cluster.namespace();
-  api = reader(cluster);
-  engine = new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId: freshAgentId(), namespace });
-});
-
-afterEach(async () => {
-  await engine[Symbol.asyncDispose]();
-  api[Symbol.dispose]();
-});
+useEngine(cluster, (fresh) => ({ namespace, api, engine } = fresh));
 
 async function start(policy: DriftPolicy, ...manifests: readonly Manifest[]): Promise<void> {
   engine.configure(unit('one', { defaultNamespace: namespace, driftPolicy: policy }));

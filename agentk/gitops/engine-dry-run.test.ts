@@ -1,7 +1,7 @@
 import type { ApiReader } from '../../test/harness/api-reader.ts';
 import { useCluster } from '../../test/harness/cluster.ts';
 import { RawApi } from './drift/testing/raw-api.ts';
-import { actions, configMap, crd, deployment, freshAgentId, type Manifest, reader, TestEngine, unit } from './engine-fixture.ts';
+import { actions, configMap, crd, deployment, type Manifest, type TestEngine, unit, useEngine } from './engine-fixture.ts';
 import type { Unit } from './unit.ts';
 
 const cluster = useCluster();
@@ -10,18 +10,13 @@ let api: ApiReader;
 let raw: RawApi;
 let engine: TestEngine;
 
-beforeEach(async () => {
-  namespace = await cluster.namespace();
-  api = reader(cluster);
+useEngine(cluster, (fresh) => ({ namespace, api, engine } = fresh));
+
+beforeEach(() => {
   raw = new RawApi(cluster.kubeconfigPath);
-  engine = new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId: freshAgentId(), namespace });
 });
 
-afterEach(async () => {
-  await engine[Symbol.asyncDispose]();
-  api[Symbol.dispose]();
-  raw[Symbol.dispose]();
-});
+afterEach(() => raw[Symbol.dispose]());
 
 function configure(options: Partial<Unit>): void {
   engine.configure(unit('one', { defaultNamespace: namespace, ...options }));

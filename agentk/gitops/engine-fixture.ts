@@ -163,6 +163,31 @@ export function reader(cluster: TestCluster): ApiReader {
   return new ApiReader(cluster.kubeconfigPath);
 }
 
+/** What one test of an engine works with. */
+export interface EngineTest {
+  /** Made for the test. */
+  readonly namespace: string;
+  readonly api: ApiReader;
+  /** Of an agent of its own. */
+  readonly engine: TestEngine;
+}
+
+/** Called at the top of a file: registers hooks that hand every test an engine, and stop it when the test is over. */
+export function useEngine(cluster: TestCluster, begin: (fresh: EngineTest) => void): void {
+  let given: EngineTest | undefined;
+  beforeEach(async () => {
+    const namespace = await cluster.namespace();
+    const engine = new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId: freshAgentId(), namespace });
+    given = { namespace, api: reader(cluster), engine };
+    begin(given);
+  });
+  afterEach(async () => {
+    await given?.engine[Symbol.asyncDispose]();
+    given?.api[Symbol.dispose]();
+    given = undefined;
+  });
+}
+
 /** Agent ids that no other test file or run uses on a shared cluster. */
 export function freshAgentId(): number {
   agents += 1;

@@ -1,19 +1,14 @@
 import type { HealthRule } from '../../lib/unit-policy.ts';
 import { useCluster } from '../../test/harness/cluster.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
-import { crd, deployment, freshAgentId, type Manifest, TestEngine, unit } from './engine-fixture.ts';
+import { crd, deployment, freshAgentId, type Manifest, type TestEngine, unit, useEngine } from './engine-fixture.ts';
 import type { SyncState } from './unit.ts';
 
 const cluster = useCluster();
 let namespace: string;
 let engine: TestEngine;
 
-beforeEach(async () => {
-  namespace = await cluster.namespace();
-  engine = new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId: freshAgentId(), namespace });
-});
-
-afterEach(async () => await engine[Symbol.asyncDispose]());
+useEngine(cluster, (fresh) => ({ namespace, engine } = fresh));
 
 /** With a node that does not exist. */
 function stuck(kind: 'Deployment' | 'StatefulSet', spec: object): Manifest {

@@ -3,7 +3,7 @@ import { useCluster } from '../../test/harness/cluster.ts';
 import { FaultProxy } from '../../test/harness/fault-proxy.ts';
 import { refusal } from '../../test/harness/fault-rules.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
-import { configMap, crd, deployment, freshAgentId, type Manifest, reader, TestEngine, unit } from './engine-fixture.ts';
+import { configMap, crd, deployment, freshAgentId, type Manifest, TestEngine, unit, useEngine } from './engine-fixture.ts';
 import type { ObjectResult } from './unit.ts';
 
 const cluster = useCluster();
@@ -11,16 +11,7 @@ let namespace: string;
 let api: ApiReader;
 let engine: TestEngine;
 
-beforeEach(async () => {
-  namespace = await cluster.namespace();
-  api = reader(cluster);
-  engine = new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId: freshAgentId(), namespace });
-});
-
-afterEach(async () => {
-  await engine[Symbol.asyncDispose]();
-  api[Symbol.dispose]();
-});
+useEngine(cluster, (fresh) => ({ namespace, api, engine } = fresh));
 
 function path(name: string, resource = 'configmaps', base = '/api/v1'): string {
   return `${base}/namespaces/${namespace}/${resource}/${name}`;

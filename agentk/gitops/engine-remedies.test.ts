@@ -1,7 +1,7 @@
 import type { ApiReader } from '../../test/harness/api-reader.ts';
 import { useCluster } from '../../test/harness/cluster.ts';
 import { waitUntil } from '../../test/harness/wait-until.ts';
-import { actions, configMap, freshAgentId, type Manifest, reader, TestEngine, unit } from './engine-fixture.ts';
+import { actions, configMap, type Manifest, type TestEngine, unit, useEngine } from './engine-fixture.ts';
 
 /** Before anything is tried again by itself. */
 const AT_ONCE_MS = 18_000;
@@ -11,16 +11,7 @@ let namespace: string;
 let api: ApiReader;
 let engine: TestEngine;
 
-beforeEach(async () => {
-  namespace = await cluster.namespace();
-  api = reader(cluster);
-  engine = new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId: freshAgentId(), namespace });
-});
-
-afterEach(async () => {
-  await engine[Symbol.asyncDispose]();
-  api[Symbol.dispose]();
-});
+useEngine(cluster, (fresh) => ({ namespace, api, engine } = fresh));
 
 const path = (name: string): string => `/api/v1/namespaces/${namespace}/configmaps/${name}`;
 const exists = (found: unknown): boolean => found !== undefined;

@@ -1,6 +1,6 @@
 import type { ApiReader } from '../../test/harness/api-reader.ts';
 import { useCluster } from '../../test/harness/cluster.ts';
-import { actions, configMap, freshAgentId, reader, TestEngine, unit } from './engine-fixture.ts';
+import { actions, configMap, type TestEngine, unit, useEngine } from './engine-fixture.ts';
 import type { Unit } from './unit.ts';
 
 const cluster = useCluster();
@@ -8,16 +8,7 @@ let namespace: string;
 let api: ApiReader;
 let engine: TestEngine;
 
-beforeEach(async () => {
-  namespace = await cluster.namespace();
-  api = reader(cluster);
-  engine = new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId: freshAgentId(), namespace });
-});
-
-afterEach(async () => {
-  await engine[Symbol.asyncDispose]();
-  api[Symbol.dispose]();
-});
+useEngine(cluster, (fresh) => ({ namespace, api, engine } = fresh));
 
 function path(name: string): string {
   return `/api/v1/namespaces/${namespace}/configmaps/${name}`;
