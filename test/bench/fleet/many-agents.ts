@@ -23,6 +23,7 @@ const SETTLE_MS = 20_000;
 const IDLE_MS = 30_000;
 const COMMIT_TIMEOUT_MS = 30_000;
 const RECONNECT_TIMEOUT_MS = 120_000;
+const ENOUGH_AGENTS = 1_000;
 const KIB = 1 << 10;
 
 /** Agents by the thousand with one unit: idle, at a commit, and after restarts of kas. */
@@ -72,8 +73,10 @@ async function idle(workload: string, fleet: Fleet, { agents, progress }: ManyAg
   const { rss, peak } = await fleet.kas.memory();
   progress(`kas: ${mib(empty)} without agents, ${mib(rss)} with, ${mib(peak)} at most`);
   const name = `${workload}, idle`;
+  const each = { workload: name, unit: 'KiB RSS of kas each', better: 'less', ours: (rss - empty) / agents / KIB } as const;
   return [
-    { workload: name, unit: 'KiB RSS of kas each', better: 'less', ours: (rss - empty) / agents / KIB, target: { atMost: 100 } },
+    // Few agents are charged with what kas takes for the first of them.
+    agents < ENOUGH_AGENTS ? each : { ...each, target: { atMost: 100 } },
     { workload: name, unit: '% of a core', better: 'less', ours: share * 100, target: { atMost: 10 } },
   ];
 }
