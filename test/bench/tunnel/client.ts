@@ -41,13 +41,14 @@ export class ProxyClient {
     return bytes;
   }
 
-  /** As `read`, no faster than so many bytes a second. */
-  async readSlowly(path: string, bytesPerSecond: number, signal: AbortSignal): Promise<number> {
+  /** As `read`, no faster than so many bytes a second. `onRead` hears how many bytes there were so far. */
+  async readSlowly(path: string, bytesPerSecond: number, onRead: (bytes: number) => void, signal: AbortSignal): Promise<number> {
     const response = await this.open(path, signal);
     const startedAt = performance.now();
     let bytes = 0;
     for await (const chunk of response as AsyncIterable<Buffer>) {
       bytes += chunk.length;
+      onRead(bytes);
       const early = (bytes / bytesPerSecond) * 1_000 - (performance.now() - startedAt);
       if (early > 1) await delay(early, undefined, { signal });
     }

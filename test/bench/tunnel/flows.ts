@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import { AbortScope } from '../../../lib/abort.ts';
 import type { Figure } from '../figure.ts';
 import { median } from '../statistics.ts';
@@ -10,9 +9,6 @@ const MIB = 1 << 20;
 const CONCURRENT = 500;
 const THROUGHPUT_BYTES = 256 * MIB;
 const ROUNDS = 3;
-/** Together they take 1 GiB at 1 MB/s each. */
-const SLOW_READERS = 32;
-const SLOW_BYTES = 32 * MIB;
 const STALLED = 20;
 
 const path = (rest: string): string => `/-/services/source/${rest}`;
@@ -73,35 +69,6 @@ export async function throughput(
   ];
 }
 
-/** By how much kas and agentk grow while 1 GiB passes readers that take 1 MB/s each. */
-export async function memory({ client, stack }: Setup, signal: AbortSignal): Promise<readonly Figure[]> {
-  const programs = { kas: stack.stack.kas.pid, agentk: stack.stack.agentk.pid };
-  const before = await Promise.all(Object.values(programs).map(residentBytes));
-  const most = [...before];
-  using watching = new AbortScope(signal);
-  const sampling = (async () => {
-    while (!watching.signal.aborted) {
-      const now = await Promise.all(Object.values(programs).map(residentBytes));
-      for (const [index, bytes] of now.entries()) most[index] = Math.max(most[index] ?? 0, bytes);
-      await delay(200);
-    }
-  })();
-  const readers = Array.from(
-    { length: SLOW_READERS },
-    async () => await client.readSlowly(path(`bytes/${SLOW_BYTES}`), MIB, signal),
-  );
-  const bytes = (await Promise.all(readers)).reduce((sum, one) => sum + one, 0);
-  watching.abort(new DOMException('The readers are done', 'AbortError'));
-  await sampling;
-  return Object.keys(programs).map((name, index) => ({
-    workload: `${name} while ${bytes / 2 ** 30} GiB passes readers of 1 MB/s`,
-    unit: 'MiB growth',
-    better: 'less',
-    ours: ((most[index] ?? Number.NaN) - (before[index] ?? Number.NaN)) / MIB,
-    target: { atMost: 32 },
-  }));
-}
-
 /** One large answer beside readers that take nothing at all. */
 export async function stalledReaders({ client }: Setup, signal: AbortSignal): Promise<readonly Figure[]> {
   const speed = async (): Promise<number> => {
@@ -128,11 +95,6 @@ export async function stalledReaders({ client }: Setup, signal: AbortSignal): Pr
       target: { atLeastTimesPeer: 0.8 },
     },
   ];
-}
-
-async function residentBytes(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
 }
 
 /** User and system time of a process since its start; the system counts in hundredths of a second. */
