@@ -1,23 +1,15 @@
 import type { ApiReader } from '../../test/harness/api-reader.ts';
 import { useCluster } from '../../test/harness/cluster.ts';
-import { actions, configMap, crd, deployment, freshAgentId, type Manifest, reader, TestEngine, unit } from './engine-fixture.ts';
+import { actions, configMap, crd, deployment, type Manifest, type TestEngine, unit, useEngine } from './engine-fixture.ts';
 
 const cluster = useCluster();
 let namespace: string;
 let api: ApiReader;
 let engine: TestEngine;
 
-beforeEach(async () => {
-  namespace = await cluster.namespace();
-  api = reader(cluster);
-  engine = new TestEngine({ kubeconfig: cluster.kubeconfigPath, agentId: freshAgentId(), namespace });
-  engine.configure(unit('one', { defaultNamespace: namespace }));
-});
+useEngine(cluster, (fresh) => ({ namespace, api, engine } = fresh));
 
-afterEach(async () => {
-  await engine[Symbol.asyncDispose]();
-  api[Symbol.dispose]();
-});
+beforeEach(() => engine.configure(unit('one', { defaultNamespace: namespace })));
 
 function path(name: string, resource = 'configmaps', base = '/api/v1'): string {
   return `${base}/namespaces/${namespace}/${resource}/${name}`;

@@ -6,8 +6,9 @@ import { judge } from './judge.ts';
 import { type OwnedState, ownedState } from './owned-state.ts';
 import { agentManager } from './testing/edit.ts';
 import { type Intruder, intruders } from './testing/intruders.ts';
-import { RawApi } from './testing/raw-api.ts';
-import { manifestOf, pathOf, subjectIn, widgetDefinition } from './testing/subjects.ts';
+import type { RawApi } from './testing/raw-api.ts';
+import { manifestOf, pathOf, subjectIn } from './testing/subjects.ts';
+import { useWidgets } from './testing/widgets.ts';
 
 /** Reads again as often as a controller gets in between. */
 async function adopt(api: RawApi, path: string, before: OwnedState, structs: boolean): Promise<void> {
@@ -25,18 +26,7 @@ describe('adoptionPatch, on a real API server', () => {
   let api: RawApi;
   let namespace: string;
 
-  beforeAll(async () => {
-    api = new RawApi(cluster.kubeconfigPath);
-    namespace = await cluster.namespace();
-    await cluster.kubectl(['apply', '-f', '-'], { stdin: JSON.stringify(widgetDefinition(group)) });
-    const widgets = `/apis/${group}/v1/namespaces/${namespace}/widgets`;
-    await waitUntil(async () => await api.get(widgets), { what: 'Widgets to be served', intervalMs: 10 });
-  });
-
-  afterAll(async () => {
-    api[Symbol.dispose]();
-    await cluster.kubectl(['delete', 'crd', widgetDefinition(group).metadata.name, '--ignore-not-found']);
-  });
+  useWidgets(cluster, group, (fresh) => ({ api, namespace } = fresh));
 
   /** Applies, lets the other manager add its part, and takes that in as harmless. */
   async function given(row: Intruder, name: string) {

@@ -6,8 +6,9 @@ import { judge } from '../judge.ts';
 import { ownedState } from '../owned-state.ts';
 import { agentManager } from './edit.ts';
 import { liveEdits } from './live-edits.ts';
-import { RawApi } from './raw-api.ts';
+import type { RawApi } from './raw-api.ts';
 import { manifestOf, pathOf, subjectIn, subjects, widgetDefinition } from './subjects.ts';
+import { useWidgets } from './widgets.ts';
 
 describe('judge, on a real API server', () => {
   const cluster = useCluster();
@@ -15,18 +16,7 @@ describe('judge, on a real API server', () => {
   let api: RawApi;
   let namespace: string;
 
-  beforeAll(async () => {
-    api = new RawApi(cluster.kubeconfigPath);
-    namespace = await cluster.namespace();
-    await cluster.kubectl(['apply', '-f', '-'], { stdin: JSON.stringify(widgetDefinition(group)) });
-    const widgets = `/apis/${group}/v1/namespaces/${namespace}/widgets`;
-    await waitUntil(async () => await api.get(widgets), { what: 'Widgets to be served', intervalMs: 10 });
-  });
-
-  afterAll(async () => {
-    api[Symbol.dispose]();
-    await cluster.kubectl(['delete', 'crd', widgetDefinition(group).metadata.name, '--ignore-not-found']);
-  });
+  useWidgets(cluster, group, (fresh) => ({ api, namespace } = fresh));
 
   const rows = liveEdits.map((edit, index) => ({ ...edit, name: `edit-${index}` }));
 
