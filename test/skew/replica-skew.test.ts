@@ -169,6 +169,7 @@ test.each([
 
     const commit = await push(mine);
     const { unit, digest } = await bundleAt(commit);
+    expect(unit).toBe('app');
     const [startedAt, finishedAt] = [new Date(), new Date()];
     const result = { unit, commitId: commit, bundleDigest: digest, message: '', reason: '', startedAt, finishedAt, last: true };
     const report = { ...result, phase: Phase.PHASE_SYNCED, objects: [] };
@@ -196,12 +197,16 @@ test(
     await before.service.kill();
     await using end = await SessionEnd.open(now.agents, stack.files.agentToken);
     const commit = await push('alone');
-    await end.message('the bundle', ({ $case, value }) => $case === 'bundleHeader' && value.commitId === commit);
+    expect(await end.message('the bundle', ({ $case, value }) => $case === 'bundleHeader' && value.commitId === commit)).toBe(
+      true,
+    );
     await before.service.start();
     await now.service.kill();
     await using again = await SessionEnd.open(before.agents, stack.files.agentToken);
     const last = await push('alone again');
-    await again.message('the bundle', ({ $case, value }) => $case === 'bundleHeader' && value.commitId === last);
+    expect(await again.message('the bundle', ({ $case, value }) => $case === 'bundleHeader' && value.commitId === last)).toBe(
+      true,
+    );
   },
   3 * 60_000,
 );
