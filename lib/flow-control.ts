@@ -5,6 +5,7 @@
 
 /** What a sender may send before it hears from the receiver. */
 export const INITIAL_WINDOW_BYTES = 256 << 10;
+const MIN_WINDOW_BYTES = 64 << 10;
 const MAX_WINDOW_BYTES = 8 << 20;
 /** A message counts so much beside its data, so that empty ones are bounded too. */
 const MESSAGE_BYTES = 32;
@@ -76,6 +77,11 @@ export class WindowBudget {
   giveBack(bytes: number): void {
     this.#left += bytes;
   }
+}
+
+/** What a window takes of the budget. */
+function extra(window: number): number {
+  return Math.max(0, window - INITIAL_WINDOW_BYTES);
 }
 
 export interface ReceiveQueueOptions {
@@ -187,23 +193,25 @@ export class ReceiveQueue implements AsyncIterable<Buffer> {
   }
 
   #grow(): void {
-    const more = this.#window;
+    const window = 2 * this.#window;
     const most = Math.min(MAX_WINDOW_BYTES, this.#readInAll / READ_PER_WINDOW);
-    if (this.#window + more > most || !this.#options.budget.take(more)) return;
-    this.#window += more;
-    this.#consumed += more;
+    if (window <= most && this.#options.budget.take(extra(window) - extra(this.#window))) this.#resize(window);
   }
 
   #shrink(): void {
-    if (this.#window <= INITIAL_WINDOW_BYTES) return;
-    const less = this.#window / 2;
-    this.#window -= less;
-    this.#consumed -= less;
-    this.#options.budget.giveBack(less);
+    const window = this.#window / 2;
+    if (window < MIN_WINDOW_BYTES) return;
+    this.#options.budget.giveBack(extra(this.#window) - extra(window));
+    this.#resize(window);
+  }
+
+  #resize(window: number): void {
+    this.#consumed += window - this.#window;
+    this.#window = window;
   }
 
   #giveBack(): void {
-    this.#options.budget.giveBack(this.#window - INITIAL_WINDOW_BYTES);
+    this.#options.budget.giveBack(extra(this.#window));
     this.#window = INITIAL_WINDOW_BYTES;
   }
 

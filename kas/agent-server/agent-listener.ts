@@ -1,5 +1,6 @@
 import { framesInterceptor } from '../../lib/grpc/frames.ts';
 import { GrpcListener } from '../../lib/grpc/listener.ts';
+import { readPiecesInterceptor } from '../../lib/grpc/read-pieces.ts';
 import type { ListenAddress } from '../../lib/listen-address.ts';
 
 export interface AgentListenerOptions {
@@ -25,7 +26,7 @@ export function createAgentListener({ address, tls, graceMs }: AgentListenerOpti
     graceMs,
     webSocketTunnel: true,
     serverOptions: {
-      interceptors: [framesInterceptor],
+      interceptors: [framesInterceptor, readPiecesInterceptor],
       // It would keep a record of each connection for nobody.
       'grpc.enable_channelz': 0,
       'grpc.keepalive_time_ms': KEEPALIVE_PERIOD_MS,
