@@ -31,3 +31,21 @@ test('what waits is ended when nothing is to be opened any more', async () => {
   await setImmediate();
   expect([opened.length, queue.size, sockets.every(({ destroyed }) => destroyed)]).toEqual([0, 0, true]);
 });
+
+test('who has waited so long that its client gives up is ended, and those behind have its turn', async () => {
+  let now = 0;
+  const opened: Socket[] = [];
+  const queue = new OpeningQueue(
+    (socket) => opened.push(socket),
+    () => now,
+  );
+  const sockets = Array.from({ length: 40 }, () => new Socket());
+  for (const socket of sockets) queue.add(socket);
+  now = 19_000;
+  const late = new Socket();
+  queue.add(late);
+  while (queue.size > 0) await setImmediate();
+  expect(sockets.every(({ destroyed }) => destroyed)).toBe(true);
+  expect(opened).toEqual([late]);
+  late.destroy();
+});
