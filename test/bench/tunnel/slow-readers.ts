@@ -40,6 +40,7 @@ export async function oneSlowReader({ open, bytes, progress }: OneSlowReader, si
   return await growth(
     stack,
     'one reader of 1 MB/s',
+    MOST_MIB,
     async () => await client.readSlowly(path(bytes), BYTES_PER_SECOND, onRead, signal),
   );
 }
