@@ -75,7 +75,10 @@ class KubeView implements Cluster {
     signal: AbortSignal,
   ): Promise<{ readonly object: LiveObject; readonly created: boolean }> {
     const { fieldManager, force, dryRun } = options;
-    const path = objectPath(ref, { fieldManager, force, dryRun: dryRun === true ? 'All' : undefined });
+    // Unknown fields are refused all the same; 'Warn', the default, has the server parse each body once more for fields that are
+    // there twice, and our bodies have none.
+    const fieldValidation = 'Ignore';
+    const path = objectPath(ref, { fieldManager, force, fieldValidation, dryRun: dryRun === true ? 'All' : undefined });
     const request = { method: 'PATCH', path, contentType: 'application/apply-patch+yaml', body } as const;
     const answer = await this.#client.write(request, 'always', signal);
     const object = parseObject(answer.body);

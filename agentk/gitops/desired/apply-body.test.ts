@@ -22,8 +22,14 @@ describe('The body of an apply', () => {
 
   it('copies numbers that JavaScript cannot hold', () => {
     expect(body('{ "metadata": {"name":"a"}, "spec": {"big": 9007199254740993, "e": 1e400} }')).toContain(
-      '"spec":{"big": 9007199254740993, "e": 1e400}',
+      '"spec":{\n"big": 9007199254740993, "e": 1e400}',
     );
+  });
+
+  it('has a line break behind each opening bracket, and none within a string', () => {
+    const text = body('{"kind":"ConfigMap","metadata":{},"data":{"a":"{[\\"{","b":"\\\\"},"list":[{},[]]}');
+    expect(text.slice(text.indexOf('"data"'))).toBe('"data":{\n"a":"{[\\"{","b":"\\\\"},"list":[\n{\n},[\n]]}');
+    expect(text.startsWith('{\n"kind"')).toBe(true);
   });
 
   it('leaves out what the server sets', () => {

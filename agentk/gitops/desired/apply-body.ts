@@ -12,6 +12,10 @@ export interface Stamp {
 /** kubectl's note of what it applied: of no use to anybody else. */
 export const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 
+const QUOTE = 0x22;
+const OPENING_BRACKET = 0x5b;
+const OPENING_BRACE = 0x7b;
+
 /** What the server sets, and refuses (managedFields, uid) or drops when a manifest exported from a cluster brings it along. */
 const SERVER_METADATA: readonly string[] = [
   'uid',
@@ -35,7 +39,7 @@ export function applyBody(object: BundleObject, stamp: Stamp): string {
   fields.delete('status');
   if (stamp.id.kind === 'ClusterRole' && fields.has('aggregationRule')) fields.delete('rules');
   if (stamp.id.kind === 'Secret' && stamp.id.group === '' && fields.has('stringData')) mergeStringData(fields);
-  return `{${[...fields].map(([name, value]) => `${JSON.stringify(name)}:${value}`).join(',')}}`;
+  return breakAfterBrackets(`{${[...fields].map(([name, value]) => `${JSON.stringify(name)}:${value}`).join(',')}}`);
 }
 
 function stampMetadata(text: string, { id, labels, annotations, uid }: Stamp): string {
@@ -80,6 +84,24 @@ function skipSpace(text: string, from: number): number {
   let at = from;
   while (text.charCodeAt(at) <= 0x20) at += 1;
   return at;
+}
+
+/**
+ * The same JSON with a line break behind each opening bracket. The server reads it as YAML, where a bracket may begin a key for
+ * as long as its line goes on: without breaks it looks 1,024 characters ahead at each of them (docs/decisions/0057).
+ */
+function breakAfterBrackets(text: string): string {
+  let broken = '';
+  let from = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) at = skipString(text, at) - 1;
+    else if (code === OPENING_BRACE || code === OPENING_BRACKET) {
+      broken += `${text.slice(from, at + 1)}\n`;
+      from = at + 1;
+    }
+  }
+  return broken + text.slice(from);
 }
 
 /** `from` is at the opening quote; the result is behind the closing one. */

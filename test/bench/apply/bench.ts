@@ -20,7 +20,7 @@ const THROUGHPUT: readonly ThroughputWorkload[] = [
   { name: '500 new objects of 8 kinds', count: 500, make: mixedObjects, rounds: { fast: 5, flux: 3, slow: 1 } },
 ];
 /** Objects of the first, unmeasured round, which lets V8 compile what is measured. */
-const WARM_UP = 500;
+const WARM_UP = 2_000;
 
 /**
  * agentk's engine beside those of others, on one control plane. `--only TEXT` runs the workloads whose name holds the
