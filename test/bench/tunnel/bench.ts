@@ -39,8 +39,12 @@ export const run: Bench = async ({ args, progress }, signal) => {
   await using program = await startProgram('test/bench/tunnel/source.ts', []);
   const source = JSON.parse(await program.waitForLine(/^\{/)) as Setup['source'];
   using scope = new AbortScope(signal);
-  const slow = oneSlowReader({ open: async () => await open(controlPlane, source.http), bytes, progress }, scope.signal);
+  const { promise: begun, resolve: onBegin } = Promise.withResolvers<void>();
+  const slowStack = async (): Promise<TunnelStack> => await open(controlPlane, source.http);
+  const slow = oneSlowReader({ open: slowStack, bytes, onBegin, progress }, scope.signal);
   try {
+    // Programs that start would show in the latency of a request.
+    await Promise.race([begun, slow]);
     const figures = [
       ...(await onLoopback(controlPlane, source, progress, signal)),
       ...(await farAway(controlPlane, source, progress, signal)),

@@ -23,14 +23,20 @@ export interface OneSlowReader {
   /** A kas and an agentk of its own, which nobody else uses. */
   readonly open: () => Promise<TunnelStack>;
   readonly bytes: number;
+  /** Its programs have started and settled. */
+  readonly onBegin: () => void;
   readonly progress: (line: string) => void;
 }
 
 /** By how much kas and agentk, which did nothing before, grow while so many bytes pass one reader of 1 MB/s. */
-export async function oneSlowReader({ open, bytes, progress }: OneSlowReader, signal: AbortSignal): Promise<readonly Figure[]> {
+export async function oneSlowReader(
+  { open, bytes, onBegin, progress }: OneSlowReader,
+  signal: AbortSignal,
+): Promise<readonly Figure[]> {
   await using stack = await open();
   const client = new ProxyClient(stack.proxy, await stack.userToken('ann'));
   await delay(SETTLE_MS, undefined, { signal });
+  onBegin();
   let told = 0;
   const onRead = (read: number): void => {
     if (read < told + 128 * MIB) return;
