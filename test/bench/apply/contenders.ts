@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { ControlPlane } from '../../controlplane/control-plane.ts';
 import { ensurePeer } from '../peers/build.ts';
@@ -31,6 +32,8 @@ export interface Contenders {
 const IN_FLIGHT = 32;
 /** Of Flux' `--concurrent-ssa`; 4 is its default, the only number that its documentation names. */
 const FLUX_CONCURRENCY = 4;
+/** For agentk to let go of the unit of the round before. */
+const CONFIGURED_MS = 1_000;
 const MAX_OUTPUT_BYTES = 16 << 20;
 
 export async function contenders(
@@ -64,6 +67,8 @@ export async function contenders(
         units += 1;
         const unit = `round-${units}`;
         agent.feed.configure([unit]);
+        // kas sends the configuration first, too, and the agent says nothing of having taken it.
+        await delay(CONFIGURED_MS, undefined, { signal: runSignal });
         const { ms, created } = await agent.apply(unit, manifests, runSignal);
         if (created !== manifests.length) throw new Error(`agentk created ${created} of ${manifests.length} objects`);
         return ms;
