@@ -6,7 +6,7 @@ import type { Bench, BenchOptions, Figure } from '../figure.ts';
 import { ensurePeer } from '../peers/build.ts';
 import { Agent } from './agent.ts';
 import { Api } from './api.ts';
-import { type Contenders, contenders } from './contenders.ts';
+import { type Contenders, contenders, type Peers } from './contenders.ts';
 import { availableCores, runOn, splitCores } from './cores.ts';
 import { configMaps, GROUP, type Manifest, mixedObjects, widgetDefinition } from './manifests.ts';
 import { memory } from './memory.ts';
@@ -29,10 +29,11 @@ const WARM_UPS = 3;
  */
 export const run: Bench = async (options, signal) => {
   const { wanted, rounds, skip } = parseOptions(options.args);
+  const peers = await buildAll(options.progress, signal);
   await using controlPlane = await startApart(options.progress, signal);
   await using api = new Api(controlPlane);
   await using agent = await Agent.start(controlPlane, []);
-  const all = await contenders(controlPlane, api, agent, options.progress, signal);
+  const all = contenders(controlPlane, peers, api, agent);
   const skipped = new Set(Object.entries(all).flatMap(([key, contender]) => (skip.includes(key) ? contender : [])));
   const figures: Figure[] = [];
   await establish(api, widgetDefinition());
@@ -50,12 +51,14 @@ export const run: Bench = async (options, signal) => {
   return figures;
 };
 
+/** What is built the first time, with all processors. */
+async function buildAll(progress: (line: string) => void, signal: AbortSignal): Promise<Peers> {
+  await ensureBinaries(progress, signal);
+  return { flux: await ensurePeer('flux', progress, signal), argocd: await ensurePeer('argocd', progress, signal) };
+}
+
 /** A control plane on processors of its own; this process, and whoever it starts from now on, has the others. */
 async function startApart(progress: (line: string) => void, signal: AbortSignal): Promise<ControlPlane> {
-  // Built with all of them.
-  await ensureBinaries(progress, signal);
-  await ensurePeer('flux', progress, signal);
-  await ensurePeer('argocd', progress, signal);
   const cores = splitCores(await availableCores());
   if (cores !== undefined) await runOn(cores.controlPlane);
   const controlPlane = await startControlPlane({ progress }, signal);

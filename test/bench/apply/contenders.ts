@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { ControlPlane } from '../../controlplane/control-plane.ts';
-import { ensurePeer } from '../peers/build.ts';
 import type { Agent } from './agent.ts';
 import type { Api } from './api.ts';
 import type { Manifest } from './manifests.ts';
@@ -36,15 +35,13 @@ const FLUX_CONCURRENCY = 4;
 const CONFIGURED_MS = 1_000;
 const MAX_OUTPUT_BYTES = 16 << 20;
 
-export async function contenders(
-  controlPlane: ControlPlane,
-  api: Api,
-  agent: Agent,
-  progress: (line: string) => void,
-  signal: AbortSignal,
-): Promise<Contenders> {
-  const flux = await ensurePeer('flux', progress, signal);
-  const argocd = await ensurePeer('argocd', progress, signal);
+/** Paths of the peers' programs. */
+export interface Peers {
+  readonly flux: string;
+  readonly argocd: string;
+}
+
+export function contenders(controlPlane: ControlPlane, { flux, argocd }: Peers, api: Api, agent: Agent): Contenders {
   const { directory, kubeconfigPath, kubectlPath } = controlPlane;
   const program = (path: string, ...args: readonly string[]): Contender['apply'] => {
     return async (manifests, runSignal) =>
