@@ -1,5 +1,6 @@
 import { UserError } from '../../lib/errors.ts';
 import type { Frames } from '../../lib/grpc/frames.ts';
+import { jittered } from '../../lib/jitter.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { LogFields } from '../../lib/log-fields.ts';
 import type { AgentConnection, AgentTracker } from '../agent-tracker/agent-tracker.ts';
@@ -10,7 +11,6 @@ import type { ConfigurationSource } from './agent-configuration.ts';
 import type { AgentMessage, Hello, KasMessage } from './agent-message.ts';
 import type { BundleCache } from './bundle-cache.ts';
 import type { UnitBundle } from './bundle-stream.ts';
-import { jittered } from './jitter.ts';
 import { Outbox } from './outbox.ts';
 import { ReportAssembler } from './report-assembler.ts';
 import type { SessionMetrics, SessionReports } from './session-reports.ts';

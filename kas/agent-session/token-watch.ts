@@ -1,7 +1,7 @@
 import { sleep } from '../../lib/abort.ts';
 import { UnavailableError } from '../../lib/errors.ts';
+import { jittered } from '../../lib/jitter.ts';
 import type { AgentInfo, Registry } from '../registry/registry.ts';
-import { jittered } from './jitter.ts';
 
 /**
  * Asks who the token belongs to when the registry says that answers may have changed, and once a period besides. Resolves

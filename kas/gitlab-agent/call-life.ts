@@ -1,7 +1,7 @@
 import { AbortScope, sleep } from '../../lib/abort.ts';
 import { isAbort } from '../../lib/errors.ts';
+import { jittered } from '../../lib/jitter.ts';
 import type { Logger } from '../../lib/log.ts';
-import { jittered } from '../agent-session/jitter.ts';
 import { watchToken } from '../agent-session/token-watch.ts';
 import type { AgentInfo, Registry } from '../registry/registry.ts';
 

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { toError, UnavailableError, UserError } from '../../lib/errors.ts';
-import { jittered } from '../agent-session/jitter.ts';
+import { jittered } from '../../lib/jitter.ts';
 import type { Grant, ProxyAccess } from './access.ts';
 import type { Credential } from './credential.ts';
 
