@@ -1,6 +1,6 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { AbortScope } from '../../lib/abort.ts';
-import type { ApiAccess } from '../../lib/api-access.ts';
+import { type ApiAccess, copyIdentity } from '../../lib/api-access.ts';
 import { toError, UnavailableError, UserError, type UserErrorKind } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { LogFields } from '../../lib/log-fields.ts';
@@ -108,8 +108,7 @@ function identityOf(access: ApiAccess, asked: Impersonation | undefined): Impers
     case 'impersonate': {
       if (asked !== undefined)
         throw new UserError("nested impersonation is not supported: the agent's configuration says whom requests are made as");
-      const { username, uid, groups, extra } = access.identity;
-      return { username, uid, groups: [...groups], extra: extra.map(({ key, values }) => ({ key, values: [...values] })) };
+      return copyIdentity(access.identity);
     }
     case 'none':
       throw new UserError(

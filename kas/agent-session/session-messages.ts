@@ -1,6 +1,6 @@
 /** Between the protocol's messages (proto/src/kas/agent/v1/session.proto) and what the session works with. */
 
-import type { ApiAccess } from '../../lib/api-access.ts';
+import { type ApiAccess, copyIdentity } from '../../lib/api-access.ts';
 import type { CallerKind as Caller } from '../../lib/http-service.ts';
 import type { LogLevel as Level } from '../../lib/log.ts';
 import type { ObjectCachePolicy } from '../../lib/object-cache-policy.ts';
@@ -183,9 +183,7 @@ function fromConfiguration(configuration: AgentConfiguration): ConfigurationMess
 function fromApiAccess(access: ApiAccess): ApiAccessMessage | undefined {
   if (access.type === 'none') return undefined;
   if (access.type !== 'impersonate') return { accessAs: { $case: access.type, value: {} } };
-  const { username, uid, groups, extra } = access.identity;
-  const copied = { username, uid, groups: [...groups], extra: extra.map(({ key, values }) => ({ key, values: [...values] })) };
-  return { accessAs: { $case: 'impersonate', value: copied } };
+  return { accessAs: { $case: 'impersonate', value: copyIdentity(access.identity) } };
 }
 
 function fromObjectCache({ memoryLimitBytes, selections }: ObjectCachePolicy): ObjectCacheMessage {

@@ -1,3 +1,4 @@
+import { copyIdentity } from '../../lib/api-access.ts';
 import { UserError } from '../../lib/errors.ts';
 import type { Impersonation } from '../../proto/gen/kas/agent/v1/tunnel.ts';
 import type { AccessPolicy, JobAccess, UserAccess } from '../agent-configuration/access-policy.ts';
@@ -85,10 +86,8 @@ function identityOf(rule: JobAccess | undefined, facts: JobFacts): Impersonation
       if (facts.username === undefined)
         throw new UserError('ci_user needs a job that runs for a user, which jobs have in GitLab only', { kind: 'forbidden' });
       return jobUserIdentity(facts, facts.username);
-    case 'impersonate': {
-      const { username, uid, groups, extra } = rule.accessAs.identity;
-      return { username, uid, groups: [...groups], extra: extra.map(({ key, values }) => ({ key, values: [...values] })) };
-    }
+    case 'impersonate':
+      return copyIdentity(rule.accessAs.identity);
     default:
       return undefined;
   }
