@@ -1,8 +1,10 @@
 import { sleep } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { toError } from '../../lib/errors.ts';
+import { jittered } from '../../lib/jitter.ts';
 import type { Logger } from '../../lib/log.ts';
-import type { Cluster, LiveObject, WatchEvent } from '../kube/cluster.ts';
+import type { Cluster, WatchEvent } from '../kube/cluster.ts';
+import { definedKind, isEstablished } from '../kube/custom-resource-definition.ts';
 import { KubeError } from '../kube/kube-error.ts';
 
 export interface ServedKindsOptions {
@@ -60,7 +62,7 @@ export class ServedKinds {
         if (signal.aborted) break;
         log.debug('Cannot read what the cluster serves, will be tried again', { detail: toError(error).message });
       }
-      const delayMs = this.#isCurrent() ? lookMs * (0.9 + Math.random() / 5) : this.#lag.next();
+      const delayMs = this.#isCurrent() ? jittered(lookMs, 0.2) : this.#lag.next();
       await sleep(delayMs, AbortSignal.any([signal, this.#changed.signal])).catch(() => undefined);
     }
     this.#looked.resolve();
@@ -101,9 +103,8 @@ export class ServedKinds {
       return;
     }
     const { name } = event.object.metadata;
-    const { group, names } = specOf(event.object);
-    if (event.type === 'DELETED') this.#put(name, { group, kind: names.kind }, false);
-    else if (isEstablished(event.object)) this.#put(name, { group, kind: names.kind }, true);
+    if (event.type === 'DELETED') this.#put(name, definedKind(event.object), false);
+    else if (isEstablished(event.object)) this.#put(name, definedKind(event.object), true);
   }
 
   #put(name: string, { group, kind }: { readonly group: string; readonly kind: string }, served: boolean): void {
@@ -113,19 +114,4 @@ export class ServedKinds {
     this.#lag.reset();
     this.#changed.abort();
   }
-}
-
-interface DefinitionSpec {
-  readonly group: string;
-  readonly names: { readonly kind: string };
-}
-
-function specOf(object: LiveObject): DefinitionSpec {
-  return object['spec'] as DefinitionSpec;
-}
-
-function isEstablished(object: LiveObject): boolean {
-  // A new definition says null.
-  const { conditions } = (object['status'] ?? {}) as { readonly conditions?: readonly { type: string; status: string }[] | null };
-  return conditions?.some(({ type, status }) => type === 'Established' && status === 'True') ?? false;
 }

@@ -2,6 +2,7 @@ import { sleep } from '../../../lib/abort.ts';
 import { isAbort, toError } from '../../../lib/errors.ts';
 import type { Logger } from '../../../lib/log.ts';
 import type { Cluster, LiveObject } from '../../kube/cluster.ts';
+import { definedKind, isEstablished } from '../../kube/custom-resource-definition.ts';
 import type { Desired } from '../desired/desired.ts';
 import { apiServiceHealth } from '../health/rules/api-service.ts';
 import type { Outcome } from '../plan/tracked-object.ts';
@@ -112,7 +113,7 @@ function isMet(need: Need, object: LiveObject, { gone, news }: { readonly gone: 
   if (need.anyChange) return news && (need.namespace === '' || need.namespace === object.metadata.namespace);
   if (gone) return false;
   if (need.kind === 'APIService') return brings(object, need);
-  return need.name === (need.kind === 'Namespace' ? object.metadata.name : definedKind(object));
+  return need.name === (need.kind === 'Namespace' ? object.metadata.name : establishedKind(object));
 }
 
 /** Whether the server behind an APIService answers for the group and version. */
@@ -123,9 +124,8 @@ function brings(object: LiveObject, { name, version }: Need): boolean {
 }
 
 /** Empty until the CRD is Established. */
-function definedKind(crd: LiveObject): string {
-  const spec = crd['spec'] as { group: string; names: { kind: string } };
-  const status = crd['status'] as { conditions?: readonly { type: string; status: string }[] } | undefined;
-  const established = status?.conditions?.some((condition) => condition.type === 'Established' && condition.status === 'True');
-  return established === true ? `${spec.group}|${spec.names.kind}` : '';
+function establishedKind(crd: LiveObject): string {
+  if (!isEstablished(crd)) return '';
+  const { group, kind } = definedKind(crd);
+  return `${group}|${kind}`;
 }
