@@ -11,6 +11,9 @@ export interface Turn {
   end(outcome: Outcome): void;
 }
 
+/** What an API server works well on, and far from what Priority & Fairness gives a service account: docs/decisions/0021. */
+export const WRITES_IN_FLIGHT = 64;
+
 const SHRINK = 0.5;
 
 /**

@@ -1,7 +1,7 @@
 import type { OutgoingHttpHeaders } from 'node:http2';
 import { sleep } from '../../lib/abort.ts';
 import { Backoff } from '../../lib/backoff.ts';
-import { AdaptiveLimit, type Outcome } from './adaptive-limit.ts';
+import { AdaptiveLimit, type Outcome, WRITES_IN_FLIGHT } from './adaptive-limit.ts';
 import type { Impersonation } from './cluster.ts';
 import type { Answer, StreamedAnswer } from './http2-exchange.ts';
 import type { Http2Request, Http2Transport } from './http2-transport.ts';
@@ -27,9 +27,6 @@ export interface KubeClientParts {
   /** Throws when nothing may be written any more. */
   readonly permitWrite?: (() => void) | undefined;
 }
-
-/** What one API server with a watch cache answers fastest on: more only queue there. */
-const WRITES_IN_FLIGHT = 32;
 
 /** Requests whose refusals are `KubeError`s, tried again while that is likely to help. */
 export class KubeClient {

@@ -46,15 +46,15 @@ describe('KubeCluster and an API server that refuses', () => {
   );
 
   it.each([
-    ['16 after a 429 that says when to come back', tooManyRequests(1), 16],
-    ['16 after a 503 of the API server itself', refusal(503, 'ServiceUnavailable', 'etcd is away'), 16],
-    ['32 after a 503 of a server behind it', textAnswer(503, 'service unavailable'), 32],
-    ['32 after a 429 about one object', refusal(429, 'TooManyRequests', 'denied by an admission webhook'), 32],
+    ['32 after a 429 that says when to come back', tooManyRequests(1), 32],
+    ['32 after a 503 of the API server itself', refusal(503, 'ServiceUnavailable', 'etcd is away'), 32],
+    ['64 after a 503 of a server behind it', textAnswer(503, 'service unavailable'), 64],
+    ['64 after a 429 about one object', refusal(429, 'TooManyRequests', 'denied by an admission webhook'), 64],
   ])('sends %s', async (_, fault, expected) => {
     const held = proxy.on({ method: 'PATCH', body: '"held-' }, { hold: true });
     proxy.on({ method: 'PATCH' }, fault, 1);
     await applyOne('refused-once').catch(() => undefined);
-    const all = Array.from({ length: 40 }, async (_each, index) => await applyOne(`held-${index}`));
+    const all = Array.from({ length: 80 }, async (_each, index) => await applyOne(`held-${index}`));
     await waitUntil(() => held.hits === expected, { what: `${expected} applies at a time` });
     await proxyHasNoMore();
     expect(held.hits).toBe(expected);
@@ -104,7 +104,7 @@ describe('KubeCluster and an API server that refuses', () => {
         1_700: () => void proxy.on({ method: 'PATCH' }, { cut: 'before' }, 1),
       });
       await expectAllThere(cluster, namespace, applied);
-      // Only what was on its way when a connection broke is sent again, 32 at a time.
+      // Only what was on its way when a connection broke is sent again, 64 at a time.
       expect(reached(proxy, namespace)).toBeLessThan(MANY + 400);
     },
     MANY_TIMEOUT_MS,

@@ -1,4 +1,5 @@
 import type { ObjectId } from '../../../lib/object-id.ts';
+import { WRITES_IN_FLIGHT } from '../../kube/adaptive-limit.ts';
 import type { LiveObject } from '../../kube/cluster.ts';
 import { KubeError } from '../../kube/kube-error.ts';
 import { isHeldByNamed, takeOverNamed } from '../adoption/adoption.ts';
@@ -18,8 +19,6 @@ import { inOrder, type OrderedWork } from './in-order.ts';
 import { meet } from './meet.ts';
 import { appliedOutcome, createOnly, notServed, terminating, unchanged } from './outcomes.ts';
 import { asksForRecreation, recreate } from './recreate.ts';
-
-const CONCURRENCY = 32;
 
 export interface ApplyInput {
   readonly steps: readonly Step[];
@@ -43,7 +42,7 @@ export async function applyInOrder(input: ApplyInput, signal: AbortSignal): Prom
   const tracked = (key: string): TrackedObject => input.objects.get(key) as TrackedObject;
   const { gate } = input;
   const work: OrderedWork = {
-    concurrency: CONCURRENCY,
+    concurrency: WRITES_IN_FLIGHT,
     work: (key) => gate.settle(key) ?? run.start(steps.get(key) as Step, tracked(key)),
     afterwards: async (key) => {
       const succeeded = await run.afterwards(tracked(key));

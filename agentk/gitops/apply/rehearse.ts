@@ -1,4 +1,5 @@
 import { inParallel } from '../../../lib/in-parallel.ts';
+import { WRITES_IN_FLIGHT } from '../../kube/adaptive-limit.ts';
 import type { LiveObject } from '../../kube/cluster.ts';
 import { adoptionRefusal } from '../adoption/adoption.ts';
 import { type ChangeSet, describeFailures, type Pruned } from '../plan/change-set.ts';
@@ -35,7 +36,6 @@ export interface Rehearsal {
   readonly prerequisites: ReadonlySet<string>;
 }
 
-const CONCURRENCY = 32;
 const NOTHING: Rehearsal = { changes: undefined, later: [], prerequisites: new Set() };
 const WOULD_CREATE: Outcome = { action: 'skipped', reason: 'WouldCreate', message: 'Would be created', retry: 'never' };
 const WOULD_CONFIGURE: Outcome = { action: 'skipped', reason: 'WouldConfigure', message: 'Would be changed', retry: 'never' };
@@ -131,7 +131,7 @@ class Trial {
   }
 
   async #each(steps: readonly Step[], work: (step: Step, tracked: TrackedObject) => Promise<void>): Promise<void> {
-    await inParallel(steps, CONCURRENCY, async (step) => {
+    await inParallel(steps, WRITES_IN_FLIGHT, async (step) => {
       this.#signal.throwIfAborted();
       const tracked = this.#input.objects.get(step.desired.key);
       if (tracked !== undefined) await work(step, tracked);

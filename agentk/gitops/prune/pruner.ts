@@ -1,6 +1,7 @@
 import { inParallel } from '../../../lib/in-parallel.ts';
 import { formatObjectId } from '../../../lib/object-id.ts';
 import type { UnitPolicy } from '../../../lib/unit-policy.ts';
+import { WRITES_IN_FLIGHT } from '../../kube/adaptive-limit.ts';
 import type { LiveObject } from '../../kube/cluster.ts';
 import { KubeError } from '../../kube/kube-error.ts';
 import { classifyRefusal } from '../apply/apply-errors.ts';
@@ -42,7 +43,6 @@ export interface Claim {
   readonly unit: string;
 }
 
-const CONCURRENCY = 32;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** An object whose deletion was accepted. */
@@ -151,7 +151,7 @@ export class Pruner implements Disposable {
         if (support !== undefined && !begun) return { entry, outcome: waiting(support) };
         return { entry, outcome: await this.#attempt(entry, request, signal) };
       };
-      const pruned = await inParallel(stage, CONCURRENCY, work);
+      const pruned = await inParallel(stage, WRITES_IN_FLIGHT, work);
       results.push(...pruned);
       for (const { entry, outcome } of pruned) {
         if (outcome.action === 'failed' || outcome.action === 'waiting') remaining.push(entry);

@@ -4,6 +4,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { WRITES_IN_FLIGHT } from '../../../agentk/kube/adaptive-limit.ts';
 import type { ControlPlane } from '../../controlplane/control-plane.ts';
 import type { Agent } from './agent.ts';
 import type { Api } from './api.ts';
@@ -20,6 +21,8 @@ export interface Contender {
 export interface Contenders {
   readonly ours: Contender;
   readonly raw: Contender;
+  /** With as many requests in flight as agentk has: nothing is asked beside it. */
+  readonly rawAsOurs: Contender;
   readonly flux: Contender;
   readonly kubectl: Contender;
   readonly argo: Contender;
@@ -27,7 +30,7 @@ export interface Contenders {
   readonly argoUnchecked: Contender;
 }
 
-/** Requests that the raw client has in flight, as agentk has. */
+/** Requests that the raw client has in flight, as the figures are asked for. */
 const IN_FLIGHT = 32;
 /** Of Flux' `--concurrent-ssa`; 4 is its default, the only number that its documentation names. */
 const FLUX_CONCURRENCY = 4;
@@ -56,6 +59,10 @@ export function contenders(controlPlane: ControlPlane, { flux, argocd }: Peers, 
       await run(kubectlPath, ['apply', '--server-side', '--kubeconfig', kubeconfigPath, '--filename', file], runSignal);
       return performance.now() - startedAt;
     });
+  const raw = (inFlight: number): Contender => ({
+    name: `raw, ${inFlight} in flight`,
+    apply: async (manifests) => await api.applyRaw(manifests, inFlight),
+  });
   let units = 0;
   return {
     ours: {
@@ -71,7 +78,8 @@ export function contenders(controlPlane: ControlPlane, { flux, argocd }: Peers, 
         return ms;
       },
     },
-    raw: { name: `raw, ${IN_FLIGHT} in flight`, apply: async (manifests) => await api.applyRaw(manifests, IN_FLIGHT) },
+    raw: raw(IN_FLIGHT),
+    rawAsOurs: raw(WRITES_IN_FLIGHT),
     flux: {
       name: `Flux, ${FLUX_CONCURRENCY} at once, no rate limit`,
       apply: program(flux, '--concurrency', String(FLUX_CONCURRENCY)),
