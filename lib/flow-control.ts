@@ -19,13 +19,7 @@ const BURST = 4;
 const AVERAGE_MS = 2_000;
 
 /** What is sent of bytes in one message. */
-const PIECE_BYTES = 256 << 10;
-
-/** Bytes in pieces of which each fits a message. */
-export function* pieces(bytes: Buffer): Generator<Buffer, void, void> {
-  if (bytes.length <= PIECE_BYTES) yield bytes;
-  else for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES);
-}
+export const PIECE_BYTES = 256 << 10;
 
 function cost(chunk: Buffer): number {
   return chunk.length + MESSAGE_BYTES;

@@ -1,6 +1,7 @@
 import { AbortScope } from '../../lib/abort.ts';
 import { toError, UnavailableError } from '../../lib/errors.ts';
 import type { BidiCall } from '../../lib/grpc/call.ts';
+import { pieces } from '../../lib/pieces.ts';
 import type { Request, Request_Headers, Response, Response_Headers } from '../../proto/gen/gitlab/agent/gitlab_access/rpc.ts';
 
 /** An HTTP request of a module of agentk to GitLab. */
@@ -113,11 +114,11 @@ class Sending {
 
   async #send(call: GitlabCall, request: GitlabRequest): Promise<void> {
     await call.send({ message: { $case: 'headers', value: headOf(request) } });
-    for await (const bytes of this.#read(request.body ?? []))
-      for (let start = 0; start < bytes.length; start += PIECE_BYTES) {
-        const data = Buffer.from(bytes.subarray(start, start + PIECE_BYTES));
-        await call.send({ message: { $case: 'data', value: { data } } });
+    for await (const bytes of this.#read(request.body ?? [])) {
+      for (const piece of pieces(bytes, PIECE_BYTES)) {
+        await call.send({ message: { $case: 'data', value: { data: Buffer.from(piece) } } });
       }
+    }
     await call.send({ message: { $case: 'trailers', value: {} } });
     call.end();
   }

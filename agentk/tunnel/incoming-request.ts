@@ -1,4 +1,5 @@
-import { pieces, ReceiveQueue, SendCredit, type WindowBudget } from '../../lib/flow-control.ts';
+import { PIECE_BYTES, ReceiveQueue, SendCredit, type WindowBudget } from '../../lib/flow-control.ts';
+import { pieces } from '../../lib/pieces.ts';
 import type { AnswerEnd, AnswerHead, RequestHead, ServeRequest, ServeResponse } from '../../proto/gen/kas/agent/v1/tunnel.ts';
 
 /** To kas and back, of most agents: how far it really is only kas measures, and bodies of requests are seldom large. */
@@ -51,7 +52,7 @@ export class IncomingRequest {
 
   /** Bytes of any number, which are given away. Resolves when more may be written; rejects when nobody reads any more. */
   async writeBytes(bytes: Buffer): Promise<void> {
-    for (const piece of pieces(bytes)) await this.write(piece);
+    for (const piece of pieces(bytes, PIECE_BYTES)) await this.write(piece);
   }
 
   /** As `writeBytes`, for what goes as one message, of at most 1 MiB. */

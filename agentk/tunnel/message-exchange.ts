@@ -1,7 +1,8 @@
 import { abortable } from '../../lib/abort.ts';
 import { UserError } from '../../lib/errors.ts';
-import { pieces } from '../../lib/flow-control.ts';
+import { PIECE_BYTES } from '../../lib/flow-control.ts';
 import { MessageQueue } from '../../lib/message-queue.ts';
+import { pieces } from '../../lib/pieces.ts';
 import type { ClusterRequest, SendRequest, SendResponse } from '../../proto/gen/kas/agent/v1/cluster_requests.ts';
 import type { AnswerHead } from '../../proto/gen/kas/agent/v1/tunnel.ts';
 import type { HttpExchange } from './http-exchange.ts';
@@ -54,7 +55,7 @@ export class MessageExchange implements HttpExchange {
   }
 
   async writeBytes(bytes: Buffer): Promise<void> {
-    for (const value of pieces(bytes)) await abortable(this.#push({ $case: 'data', value }), this.signal);
+    for (const value of pieces(bytes, PIECE_BYTES)) await abortable(this.#push({ $case: 'data', value }), this.signal);
   }
 
   end(): void {

@@ -1,5 +1,6 @@
 import { UnavailableError, UserError } from '../../lib/errors.ts';
 import type { CallContext, Handlers } from '../../lib/grpc/serve.ts';
+import { pieces } from '../../lib/pieces.ts';
 import type { GitlabAccessServer, Request, Request_Headers, Response } from '../../proto/gen/gitlab/agent/gitlab_access/rpc.ts';
 import type { AgentAuthenticator } from '../agent-session/session-service.ts';
 import type { GitlabClient, ProxiedAnswer } from '../gitlab-api/gitlab-client.ts';
@@ -70,8 +71,7 @@ async function* responses({ status, statusText, headers, body }: ProxiedAnswer, 
     yield { message: { $case: 'headers', value: head } };
     for await (const chunk of wholeOrUnavailable(body, signal)) {
       signal.throwIfAborted();
-      for (let start = 0; start < chunk.length; start += PIECE_BYTES)
-        yield { message: { $case: 'data', value: { data: chunk.subarray(start, start + PIECE_BYTES) } } };
+      for (const data of pieces(chunk, PIECE_BYTES)) yield { message: { $case: 'data', value: { data } } };
     }
     yield { message: { $case: 'trailers', value: {} } };
   } finally {

@@ -1,6 +1,7 @@
 /** Between the wire of GitLab 13.8 (proto/src/gitlab) and what the services work with. */
 
 import type { LogLevel } from '../../lib/log.ts';
+import { pieces } from '../../lib/pieces.ts';
 import type { ResourceFilter } from '../../lib/unit-policy.ts';
 import {
   type AgentConfiguration as AgentConfigurationMessage,
@@ -61,10 +62,7 @@ export function* objectsOf({ commitId, bundle }: UnitBundle): Generator<ObjectsT
   for (const { source, content } of bundle.objects) {
     // Objects of one source are joined: a line feed keeps them apart.
     const data = Buffer.concat([content, LINE_FEED]);
-    for (let start = 0; start < data.length; start += PIECE_BYTES) {
-      const piece = data.subarray(start, start + PIECE_BYTES);
-      yield { message: { $case: 'object', value: { source, data: piece } } };
-    }
+    for (const piece of pieces(data, PIECE_BYTES)) yield { message: { $case: 'object', value: { source, data: piece } } };
   }
   yield { message: { $case: 'trailers', value: {} } };
 }

@@ -1,5 +1,6 @@
 import { UnavailableError } from '../../lib/errors.ts';
-import { pieces, ReceiveQueue, SendCredit, type WindowBudget } from '../../lib/flow-control.ts';
+import { PIECE_BYTES, ReceiveQueue, SendCredit, type WindowBudget } from '../../lib/flow-control.ts';
+import { pieces } from '../../lib/pieces.ts';
 import type { AnswerEnd, AnswerHead, RequestHead, ServeRequest, ServeResponse } from '../../proto/gen/kas/agent/v1/tunnel.ts';
 import type { RoundTrip } from './round-trip.ts';
 
@@ -68,7 +69,7 @@ export class AgentRequest implements Disposable {
 
   /** Bytes of any number, which are given away. Resolves when more may be sent; rejects when the request has ended. */
   async writeBytes(bytes: Buffer): Promise<void> {
-    for (const piece of pieces(bytes)) await this.write(piece);
+    for (const piece of pieces(bytes, PIECE_BYTES)) await this.write(piece);
   }
 
   /** As `writeBytes`, for what goes as one message, of at most 1 MiB. */
