@@ -92,7 +92,7 @@ export async function runKas(config: KasConfig, log: Logger, signal: AbortSignal
   const auth = new ApiAuth(apiSecret);
   const state = { store, overrides, commands, tracker, changes: live.changes };
   const handlers = await serveApi(apiListener, { ...state, auth, directory: registry, gitaly, pushes, log });
-  const forwarder = new CallForwarder(auth, agents);
+  const forwarder = new CallForwarder({ auth, agents, log });
   apiListener.serveOthers((method) => handlers.bidi((messages, call) => forwarder.forward(method, messages, call)));
 
   const webhooks = await openWebhooks(config.webhooks, { pushes, remotes: fileRegistry, log });

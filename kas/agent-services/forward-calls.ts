@@ -1,6 +1,9 @@
-import type { Metadata } from '@grpc/grpc-js';
-import { UserError } from '../../lib/errors.ts';
+import { type Metadata, status } from '@grpc/grpc-js';
+import { isAbort, UserError } from '../../lib/errors.ts';
 import type { CallContext } from '../../lib/grpc/serve.ts';
+import { toStatus } from '../../lib/grpc/status.ts';
+import type { Logger } from '../../lib/log.ts';
+import type { LogFields } from '../../lib/log-fields.ts';
 import type { Header } from '../../proto/gen/kas/agent/v1/tunnel.ts';
 import type { ApiAuth } from '../api-server/api-auth.ts';
 import { type AgentRequests, callAgent } from './agent-call.ts';
@@ -11,23 +14,44 @@ export const AGENT_ID_KEY = 'kas-agent-id';
 /** Of the transport, or a credential for kas: not the agent's business. */
 const KEPT_BACK = /^(?:grpc-|authorization$|te$|content-type$|user-agent$|kas-agent-id$)/;
 
-/** Calls of methods that kas itself does not have, for the services of agents. */
-export class CallForwarder {
-  readonly #auth: ApiAuth;
-  readonly #agents: AgentRequests;
+export interface CallForwarderDeps {
+  readonly auth: ApiAuth;
+  readonly agents: AgentRequests;
+  readonly log: Logger;
+}
 
-  constructor(auth: ApiAuth, agents: AgentRequests) {
-    this.#auth = auth;
-    this.#agents = agents;
+/** Calls of methods that kas itself does not have, for the services of agents. Each leaves a line in the log: who, what, how it ended. */
+export class CallForwarder {
+  readonly #deps: CallForwarderDeps;
+
+  constructor(deps: CallForwarderDeps) {
+    this.#deps = deps;
   }
 
   /** Answers as the agent does. Throws UserError `unauthenticated`, `unimplemented` without an agent in the metadata. */
   async *forward(method: string, messages: AsyncIterable<Buffer>, context: CallContext): AsyncGenerator<Buffer, void, void> {
-    await this.#auth.authenticate(context.metadata);
+    const { auth, agents, log } = this.#deps;
+    const user = await auth.authenticate(context.metadata);
     const agentId = agentIdOf(context.metadata, method);
     const call = { method, metadata: passedOn(context.metadata), messages };
-    yield* callAgent(this.#agents, agentId, call, context.signal);
+    const startedAt = performance.now();
+    let end: LogFields = { outcome: 'ended early' };
+    try {
+      yield* callAgent(agents, agentId, call, context.signal);
+      end = { status: 'OK' };
+    } catch (error) {
+      if (!isAbort(error, context.signal)) end = refused(error);
+      throw error;
+    } finally {
+      const durationMs = Math.round(performance.now() - startedAt);
+      log.info('Call of a service of an agent', { method, agentId, user, ...end, durationMs });
+    }
   }
+}
+
+function refused(error: unknown): LogFields {
+  const { code = status.UNKNOWN, details = '' } = toStatus(error);
+  return { status: status[code], detail: details };
 }
 
 function agentIdOf(metadata: Metadata, method: string): number {

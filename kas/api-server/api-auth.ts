@@ -11,13 +11,13 @@ export class ApiAuth {
     this.#secret = secret;
   }
 
-  /** Rejects with UserError `unauthenticated`. */
-  async authenticate(metadata: Metadata): Promise<void> {
+  /** Who signed the token: `gitlab`. Rejects with UserError `unauthenticated`. */
+  async authenticate(metadata: Metadata): Promise<string> {
     const values = metadata.get('authorization');
     const match = /^bearer +(\S+)$/i.exec(String(values[0] ?? ''));
     if (values.length !== 1 || match?.[1] === undefined)
       throw new UserError('JWT validation failed', { kind: 'unauthenticated', reason: 'InvalidJwt' });
-    await verifyJwt(match[1], this.#secret);
+    return (await verifyJwt(match[1], this.#secret)).issuer;
   }
 }
 

@@ -236,6 +236,23 @@ gitops:
     await expect(get('ConfigMap', noToken)).rejects.toMatchObject({ kind: 'unauthenticated' });
   });
 
+  it('leave a line in the log of kas: who called what of which agent, and how it ended', async () => {
+    const request = { group: '', kind: 'ConfigMap', namespace, name: 'nobody-has-it', fields: [] };
+    const from = stack.kas.lines.length;
+    const settings = { metadata: await metadata(), timeoutMs: 20_000 };
+    await expect(callUnary(objects.getObject.bind(objects), request, settings, NEVER)).rejects.toMatchObject({
+      kind: 'not_found',
+    });
+    const line = await stack.kas.waitForLine(/"Call of a service of an agent"/, 10_000, from);
+    expect(JSON.parse(line)).toMatchObject({
+      method: '/kas.agent.v1.ObjectCache/GetObject',
+      agentId: agent.id,
+      user: 'gitlab',
+      status: 'NOT_FOUND',
+      durationMs: expect.any(Number),
+    });
+  });
+
   it('are sent on as they change, to callers of the API and to pages', async () => {
     const token = await signJwt(await secret(), {
       issuer: 'gitlab',
