@@ -1,3 +1,4 @@
+import { WRITES_IN_FLIGHT } from '../../agentk/kube/adaptive-limit.ts';
 import { Phase } from '../../proto/gen/kas/agent/v1/objects.ts';
 import { useCluster } from '../harness/cluster.ts';
 import { FaultProxy } from '../harness/fault-proxy.ts';
@@ -6,7 +7,8 @@ import { waitUntil } from '../harness/wait-until.ts';
 import { Line } from './line.ts';
 import { configMap, configMapPath, manifests, type Repository } from './repository.ts';
 
-const MANY = 200;
+/** Several times the writes in flight. */
+const MANY = 400;
 /** Long enough for a busy machine, short enough to wait for. */
 const LEASE = '7s';
 const TIMEOUT_MS = 60_000;
@@ -90,7 +92,7 @@ describe('Two replicas of agentk', () => {
     await replicas[1].start(WAITS);
   });
 
-  it('never have a leader write that was paused longer than its lease, however long', async () => {
+  it('never have a leader go on writing that was paused longer than its lease, however long', async () => {
     const from = replicas[1].lines.length;
     using _slow = proxies[0].on({ method: 'PATCH', path: /configmaps/ }, { delayMs: 50 });
     const commit = repository.push({ 'many/many.yaml': next() });
@@ -105,7 +107,8 @@ describe('Two replicas of agentk', () => {
     replicas[0].signal('SIGCONT');
     await replicas[0].waitForLine(LOST, TIMEOUT_MS, resumedAt);
     await replicas[0].waitForLine(WAITS, TIMEOUT_MS, resumedAt);
-    expect(writes(0)).toBe(before);
+    // What it had given to HTTP/2 in the turn of the event loop in which it was stopped still goes out, docs/decisions/0022.
+    expect(writes(0) - before).toBeLessThanOrEqual(WRITES_IN_FLIGHT);
   });
 
   it('stop to write before the other one begins when the leader cannot renew its lease in the middle of a sync', async () => {
