@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { jest } from '@jest/globals';
-import { INITIAL_WINDOW_BYTES, ReceiveQueue, SendCredit, WindowBudget } from './flow-control.ts';
+import { INITIAL_WINDOW_BYTES, PIECE_BYTES, ReceiveQueue, SendCredit, WindowBudget } from './flow-control.ts';
+import { pieces } from './pieces.ts';
 
 const MIB = 1 << 20;
 
@@ -112,4 +113,11 @@ test('whoever waits for credit hears that there will be none', async () => {
   credit.fail(new Error('gone'));
   await expect(waiting).rejects.toThrow('gone');
   await expect(credit.take(Buffer.alloc(1))).rejects.toThrow('gone');
+});
+
+test('bytes are cut into pieces that fit a message, and nothing is lost', () => {
+  const bytes = Buffer.alloc(MIB + 5, 'abc');
+  const cut = [...pieces(bytes, PIECE_BYTES)];
+  expect(Math.max(...cut.map(({ length }) => length))).toBe(256 << 10);
+  expect(Buffer.concat(cut).equals(bytes)).toBe(true);
 });

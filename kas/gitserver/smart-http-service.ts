@@ -1,4 +1,5 @@
 import type { CallContext } from '../../lib/grpc/serve.ts';
+import { pieces } from '../../lib/pieces.ts';
 import type { InfoRefsRequest, InfoRefsResponse } from '../../proto/gen/gitaly/smarthttp.ts';
 import type { Mirrors } from './mirrors.ts';
 import { CHUNK_BYTES } from './object-store.ts';
@@ -22,6 +23,6 @@ export class SmartHttpService {
     await this.#mirrors.refresh(repository, signal);
     const options = { protocol: request.gitProtocol, config: request.gitConfigOptions };
     for await (const data of advertiseRefs('upload-pack', repository, options, signal))
-      for (let at = 0; at < data.length; at += CHUNK_BYTES) yield { data: data.subarray(at, at + CHUNK_BYTES) };
+      for (const piece of pieces(data, CHUNK_BYTES)) yield { data: piece };
   }
 }
