@@ -139,14 +139,9 @@ async function establish(api: Api, definition: Manifest): Promise<void> {
   await waitUntil(served, { what: 'the custom resource definition to be established', intervalMs: 20 });
 }
 
-async function prepare(
-  api: Api,
-  { ours, raw, rawAsOurs }: Contenders,
-  workload: ThroughputWorkload,
-  signal: AbortSignal,
-): Promise<void> {
+async function prepare(api: Api, { ours, raw }: Contenders, workload: ThroughputWorkload, signal: AbortSignal): Promise<void> {
   for (let round = 0; round < WARM_UPS; round += 1) {
-    for (const { apply } of [ours, raw, rawAsOurs]) {
+    for (const { apply } of [ours, raw]) {
       const namespace = `bench-warm-up-${warmUps++}`;
       await api.createNamespace(namespace);
       await apply(workload.make(workload.count, namespace), signal);
